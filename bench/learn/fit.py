@@ -1,0 +1,179 @@
+"""One training loop for all: dense pre-training, pruning and recovery differ only in what happens after a step."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.errors import LanewiseError
+from bench.learn.dataset import Batch
+from bench.models import mixture
+from bench.models.wavernn import SubbandWaveRNN
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Adam with gradient clipping; the rate warms up, holds, then falls along a cosine to `final` times its peak.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps in all.
+    rate
+        Peak learning rate.
+    warmup
+        Steps of linear warm-up.
+    hold
+        Share of the steps spent at the peak before the cosine.
+    final
+        Last learning rate as a share of the peak.
+    tail
+        Share of the steps spent at the last rate.
+    clip
+        Largest gradient norm.
+    average
+        Decay of the moving average of the weights; 0 keeps none.
+    """
+
+    steps: int
+    rate: float = 2e-3
+    warmup: int = 50
+    hold: float = 0.0
+    final: float = 0.02
+    tail: float = 0.0
+    clip: float = 3.0
+    average: float = 0.0
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        start, end = self.hold * self.steps, (1 - self.tail) * self.steps
+        progress = min(max((step - start) / max(end - start, 1), 0.0), 1.0)
+        return self.rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def nll_bits(model: SubbandWaveRNN, batch: Batch) -> Tensor:
+    """Mean NLL of a batch in bits per full-band sample (a scalar that can be differentiated)."""
+    device = model.band_scale.device
+    mel, previous, target = (torch.from_numpy(x).to(device) for x in batch)
+    return -mixture.log_prob(model(mel, previous), target).mean() / math.log(2)
+
+
+@dataclass
+class Fit:
+    """State of a training run that can be saved and taken up again.
+
+    Parameters
+    ----------
+    model
+        Trained in place.
+    optimisation
+        How.
+    batches
+        `batches(step)` gives the batch of a step.
+    after_step
+        Called after each update with (step, learning rate): proximal steps and masks act here, outside Adam's moments.
+    """
+
+    model: SubbandWaveRNN
+    optimisation: Optimisation
+    batches: Callable[[int], Batch]
+    after_step: Callable[[int, float], None] | None = None
+    step: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._adam = torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.99), fused=True)
+        self._average = (
+            {k: v.detach().clone() for k, v in self.model.named_parameters()} if self.optimisation.average else {}
+        )
+
+    def run(self, until: int, on_step: Callable[[int, float], None] | None = None) -> None:
+        """Train until `until` steps are done; `on_step(step, bits)` hears each of them and may raise to interrupt."""
+        parameters = list(self.model.parameters())
+        while self.step < until:
+            rate = self.optimisation.rate_at(self.step)
+            for group in self._adam.param_groups:
+                group["lr"] = rate
+            loss = nll_bits(self.model, self.batches(self.step))
+            self._adam.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, self.optimisation.clip)
+            bits = loss.item()
+            if not math.isfinite(bits):
+                raise LanewiseError(
+                    f"training diverged at step {self.step} (loss {bits}); lower the learning rate ({rate:g})"
+                )
+            self._adam.step()
+            if self.after_step is not None:
+                self.after_step(self.step, rate)
+            if self._average:
+                # the average follows faster at first, so that it is not held back by the untrained start
+                decay = min(self.optimisation.average, (self.step + 1) / (self.step + 10))
+                with torch.no_grad():
+                    for name, value in self.model.named_parameters():
+                        self._average[name].lerp_(value, 1 - decay)
+            self.step += 1
+            self.curve.append((self.step, bits))
+            if on_step is not None:
+                on_step(self.step, bits)
+
+    def use_average(self) -> dict[str, Tensor]:
+        """Put the averaged weights into the model; return the raw ones (to be put back by `load_state_dict`)."""
+        raw = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        if self._average:
+            self.model.load_state_dict(self._average, strict=False)
+        return raw
+
+    def save(self, path: Path, extra: dict[str, Any] | None = None, tensors: dict[str, Tensor] | None = None) -> None:
+        """Write everything needed to go on, atomically; `extra` and `tensors` come back from `restore`."""
+        tensors = {f"extra/{k}": v for k, v in (tensors or {}).items()}
+        tensors |= {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self._average.items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self._adam.state.get(parameter, {}).items():
+                tensors[f"adam/{key}/{name}"] = value
+        header = {"step": str(self.step), "curve": json.dumps(self.curve), "extra": json.dumps(extra or {})}
+        header["optimisation"] = json.dumps(asdict(self.optimisation))
+        partial = path.with_suffix(".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, partial, header)
+        partial.replace(path)
+
+    def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Take up a saved run; return its `extra` and `tensors`.
+
+        Raises
+        ------
+        LanewiseError
+            The checkpoint belongs to another optimisation.
+        """
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        if json.loads(header["optimisation"]) != asdict(self.optimisation):
+            raise LanewiseError(
+                f"{path}: checkpoint of another training plan ({header['optimisation']}); "
+                "give the same options or another output file"
+            )
+        device = self.model.band_scale.device
+        self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
+        self._average = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average/")}
+        for name, parameter in self.model.named_parameters():
+            state = {
+                k.split("/")[1]: v for k, v in tensors.items() if k.startswith("adam/") and k.split("/", 2)[2] == name
+            }
+            if state:
+                self._adam.state[parameter] = {k: v.to(device) for k, v in state.items()}
+        self.step = int(header["step"])
+        self.curve = [(int(s), float(b)) for s, b in json.loads(header["curve"])]
+        extra: dict[str, Any] = json.loads(header["extra"])
+        return extra, {k[6:]: v.to(device) for k, v in tensors.items() if k.startswith("extra/")}

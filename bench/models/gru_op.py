@@ -1,0 +1,103 @@
+"""Differentiable teacher-forced GRU over segments: C++ kernels on the CPU, plain torch elsewhere.
+
+Both forms compute the same thing; the plain form is the reference of the fast one (tests/models/test_gru_op.py).
+Measured on one Zen 5 core (GRU 384, batch 32 x 400 steps, forward and backward): over 10 times as fast.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.models import _train
+
+_UNITS = 32
+"""The kernels work on this many hidden units at a time."""
+
+
+class _FastGru(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, indices: Tensor, tables: Tensor, cond: Tensor, w_hh: Tensor, b_hh: Tensor, h0: Tensor
+    ) -> Tensor:
+        batch, steps, _ = indices.shape
+        hidden = w_hh.shape[1]
+        h = torch.empty(batch, steps, hidden)
+        gates = torch.empty(batch, steps, 4 * hidden)
+        inputs = tuple(x.detach().contiguous() for x in (indices, tables, cond, w_hh, b_hh, h0))
+        _train.forward(*(x.numpy() for x in inputs), h.numpy(), gates.numpy(), torch.get_num_threads())
+        ctx.save_for_backward(*inputs, h, gates)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor | None, ...]:
+        indices, tables, cond, w_hh, b_hh, h0, h, gates = ctx.saved_tensors
+        batch, steps, hidden = h.shape
+        grad_a = torch.empty(batch, steps, 3 * hidden)
+        grad_un = torch.empty(batch, steps, hidden)
+        grad_h0 = torch.empty(batch, hidden)
+        grad_tables = torch.zeros_like(tables)
+        grad_cond = torch.zeros_like(cond)
+        grad_w = torch.zeros_like(w_hh)
+        outputs = (grad_a, grad_un, grad_h0, grad_tables, grad_cond, grad_w)
+        _train.backward(
+            *(x.numpy() for x in (indices, tables, cond, w_hh, b_hh, h0, h, gates, grad_h.contiguous(), *outputs)),
+            torch.get_num_threads(),
+        )
+        grad_b = torch.cat([grad_a[:, :, : 2 * hidden].sum((0, 1)), grad_un.sum((0, 1))])
+        return None, grad_tables, grad_cond, grad_w, grad_b, grad_h0
+
+
+def plain_gru(indices: Tensor, tables: Tensor, cond: Tensor, w_hh: Tensor, b_hh: Tensor, h0: Tensor) -> Tensor:
+    """Compute what `gru` computes, one step at a time with torch operators; slow and obviously right."""
+    steps, frames = indices.shape[1], cond.shape[1]
+    a = cond.repeat_interleave(steps // frames, dim=1)
+    for band in range(indices.shape[2]):
+        a = a + tables[band][indices[:, :, band].long()]
+    h, states = h0, []
+    for t in range(steps):
+        ar, az, an = a[:, t].chunk(3, dim=1)
+        ur, uz, un = (h @ w_hh.T + b_hh).chunk(3, dim=1)
+        reset, update = torch.sigmoid(ar + ur), torch.sigmoid(az + uz)
+        candidate = torch.tanh(an + reset * un)
+        h = (1 - update) * candidate + update * h
+        states.append(h)
+    return torch.stack(states, dim=1)
+
+
+def gru(indices: Tensor, tables: Tensor, cond: Tensor, w_hh: Tensor, b_hh: Tensor, h0: Tensor) -> Tensor:
+    """Run a GRU whose input is a sum of table rows and a per-frame vector.
+
+    Parameters
+    ----------
+    indices
+        (batch, steps, bands) uint8, quantised samples fed at each step.
+    tables
+        (bands, 256, 3 * hidden), the input product of every level of every band; gates r, z, n.
+    cond
+        (batch, frames, 3 * hidden), the input product of each frame's conditioning, input bias included;
+        `steps` is a multiple of `frames`.
+    w_hh, b_hh, h0
+        (3 * hidden, hidden), (3 * hidden,), (batch, hidden).
+
+    Returns
+    -------
+    Tensor
+        (batch, steps, hidden) hidden states.
+    """
+    if w_hh.device.type != "cpu":
+        return plain_gru(indices, tables, cond, w_hh, b_hh, h0)
+    hidden = w_hh.shape[1]
+    extra = -hidden % _UNITS
+    if extra:  # units without weights stay exactly zero: candidate tanh(0), state 0
+        w_hh = _widen(F.pad(w_hh, (0, extra)).T, hidden, extra).T
+        tables, cond, b_hh = (_widen(x, hidden, extra) for x in (tables, cond, b_hh))
+        h0 = F.pad(h0, (0, extra))
+    states: Tensor = _FastGru.apply(indices, tables, cond, w_hh, b_hh, h0)  # type: ignore[no-untyped-call]
+    return states[..., :hidden]
+
+
+def _widen(stacked: Tensor, hidden: int, extra: int) -> Tensor:
+    """Append `extra` zeros to each of the three gates along the last axis."""
+    return F.pad(stacked.reshape(*stacked.shape[:-1], 3, hidden), (0, extra)).flatten(-2)
