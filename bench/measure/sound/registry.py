@@ -1,0 +1,52 @@
+"""The sound metrics of Lanewise. A new metric is a file with a `METRIC` and a line here."""
+
+from collections.abc import Sequence
+
+from bench.errors import UsageError
+from bench.measure.sound import dnsmos, estoi, logf0_rmse, mcd_db, mrstft, pesq_wb, stoi, visqol, voicing_error
+from bench.measure.sound.metric import Metric, Score
+
+METRICS: tuple[Metric, ...] = (
+    pesq_wb.METRIC,
+    stoi.METRIC,
+    estoi.METRIC,
+    mcd_db.METRIC,
+    logf0_rmse.METRIC,
+    voicing_error.METRIC,
+    mrstft.METRIC,
+    visqol.METRIC,
+    dnsmos.METRIC,
+)
+"""In the order of table columns."""
+
+SCORES: dict[str, Score] = {score.key: score for metric in METRICS for score in metric.scores}
+"""Every number by its key, in the order of table columns."""
+
+
+def choose(names: Sequence[str] | None) -> tuple[Metric, ...]:
+    """Return the metrics named (by metric name or score key), in registry order; all of them for None.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown; the message lists those that exist.
+    """
+    if names is None:
+        return METRICS
+    known = {name for metric in METRICS for name in (metric.name, *metric.keys)}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        got = ", ".join(unknown) or "none given"
+        raise UsageError(f"unknown sound metric: {got}; choose from {', '.join(SCORES)}, dnsmos (its three scores)")
+    return tuple(metric for metric in METRICS if {metric.name, *metric.keys} & set(names))
+
+
+def chosen_keys(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the score keys that `names` ask for, in registry order (a metric's name asks for all its scores)."""
+    wanted = set(names) if names is not None else None
+    return tuple(
+        key
+        for metric in choose(names)
+        for key in metric.keys
+        if wanted is None or metric.name in wanted or key in wanted
+    )

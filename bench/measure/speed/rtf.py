@@ -1,0 +1,252 @@
+"""Real-time factor of a packed vocoder: gated, beside its dense engine version and the read limit.
+
+One sample is a run over 8 mel frames (80 ms of speech at a hop of 160), from features to waveform: that is one block of
+the engine's conditioning, so every part weighs what it weighs in a long utterance. RTF = time / duration of the audio.
+"""
+
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import LanewiseError
+from bench.measure.speed.gate import Candidate, GateRules, measure
+
+SAMPLE_RATE_HZ = 16000
+SAMPLE_FRAMES = 8
+RECURRENT = "gru.w_hh"
+_KINDS = {"weights": np.float32, "index": np.uint16, "counts": np.uint32}
+
+
+@dataclass(frozen=True)
+class RtfResult:
+    """Speed of a packed model on this host; times in microseconds.
+
+    Attributes
+    ----------
+    rtf, rtf_dense
+        Processing seconds per second of audio, one core; of the model and of the dense version of its architecture.
+    us_per_step
+        Time of one GRU step with everything around it (`rtf` in other units).
+    parts_us
+        The same split into conditioning, gru, heads, sampling, synthesis; sums to `us_per_step`. The shares come from
+        runs of the same interleaved measurement that read the clock after each part.
+    kernel_us, limit_us
+        The recurrent product alone, and reading its bytes.
+    vs_dense, vs_limit
+        rtf_dense / rtf, and limit_us / kernel_us.
+    dense
+        What the dense figure was taken from: "given", "itself" or "twin" (same sizes, random weights).
+    format, isa
+        Number format and instruction set.
+    samples, rejected
+        Accepted samples of the model, and rejected samples of the whole run.
+    samples_us
+        Raw accepted samples: model, dense (per step), kernel, limit (per product).
+    rejected_us
+        The same of rejected samples, the latest 21 each.
+    verdict, why
+        "stable" or "unstable", and why not stable.
+    nominal_ghz, cpu, pinned
+        Nominal clock, CPU and the core measured on.
+    """
+
+    rtf: float
+    rtf_dense: float
+    us_per_step: float
+    parts_us: dict[str, float]
+    kernel_us: float
+    limit_us: float
+    vs_dense: float
+    vs_limit: float
+    dense: str
+    format: str
+    isa: str
+    samples: int
+    rejected: int
+    samples_us: dict[str, list[float]]
+    rejected_us: dict[str, list[float]]
+    verdict: str
+    why: str
+    nominal_ghz: float
+    cpu: str
+    pinned: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return asdict(self)
+
+    def timing(self) -> dict[str, Any]:
+        """The `timing` part of a trial's record."""
+        keys = ("isa", "cpu", "pinned", "nominal_ghz", "verdict", "why", "rejected", "samples_us", "rejected_us")
+        return {key: getattr(self, key) for key in (*keys, "parts_us", "dense")}
+
+
+def measure_rtf(
+    model_path: str | os.PathLike[str],
+    dense_path: str | os.PathLike[str] | None = None,
+    isa: str | None = None,
+    *,
+    rules: GateRules | None = None,
+    seed: int = 0,
+) -> RtfResult:
+    """Measure a packed model, its dense version and the read limit in one gated run.
+
+    Parameters
+    ----------
+    model_path
+        A `*.lwm` file.
+    dense_path
+        The dense version of the same architecture; None packs a twin with random weights into a temporary file (the
+        engine's speed does not depend on the values of its weights), or takes the model itself if it is dense.
+    isa
+        As in `bench.engine.resolve_isa`.
+    rules
+        Of the gate; tests shorten it.
+    seed
+        Of the random order of samples.
+
+    Raises
+    ------
+    LanewiseError
+        If a file is missing or damaged, or `dense_path` is of another architecture or not dense.
+    """
+    from bench.engine import Vocoder
+    from bench.engine.vocoder import read_header
+
+    header = read_header(model_path)
+    model = Vocoder(model_path, isa)
+    with tempfile.TemporaryDirectory() as folder:
+        if dense_path is not None:
+            source = "given"
+            _check_dense(dense_path, read_header(dense_path), header)
+            dense = Vocoder(dense_path, isa)
+        elif _is_dense(header):
+            source, dense = "itself", model
+        else:
+            source = "twin"
+            twin = Path(folder) / "dense.lwm"
+            pack_twin(twin, header)
+            dense = Vocoder(twin, isa)
+    product = _recurrent_product(Path(model_path), header, model.isa)
+    x = np.random.default_rng(0).uniform(-1, 1, header["dims"]["hidden"]).astype(np.float32)
+    parts: list[dict[str, float]] = []
+
+    def split(times: int) -> float:
+        parts.extend(model.parts_us(SAMPLE_FRAMES) for _ in range(times))
+        return sum(sum(p.values()) for p in parts[-times:]) * steps * 1e3
+
+    steps = SAMPLE_FRAMES * model.steps_per_frame
+    candidates = [
+        Candidate("model", lambda times: sum(model.time_steps(SAMPLE_FRAMES) for _ in range(times))),
+        Candidate("dense", lambda times: sum(dense.time_steps(SAMPLE_FRAMES) for _ in range(times))),
+        Candidate("parts", split),
+        Candidate("kernel", lambda times: float(product.run_ns(x, times))),
+        Candidate("limit", lambda times: float(product.read_ns(times))),
+    ]
+    run = measure(candidates, rules=rules, seed=seed)
+    per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
+    us = {name: run.us(name) / calls for name, calls in per_call.items()}
+    step_us = header["dims"]["bands"] / SAMPLE_RATE_HZ * 1e6
+    objections = [run.timings[name].why for name in per_call if run.timings[name].why]
+    return RtfResult(
+        rtf=us["model"] / step_us,
+        rtf_dense=us["dense"] / step_us,
+        us_per_step=us["model"],
+        parts_us=scale_parts(parts, us["model"]),
+        kernel_us=us["kernel"],
+        limit_us=us["limit"],
+        vs_dense=us["dense"] / us["model"],
+        vs_limit=us["limit"] / us["kernel"],
+        dense=source,
+        format="f32",
+        isa=model.isa,
+        samples=len(run.timings["model"].samples_us),
+        rejected=run.rejected,
+        samples_us={n: [s / calls for s in run.timings[n].samples_us] for n, calls in per_call.items()},
+        rejected_us={n: [s / calls for s in run.timings[n].rejected_us] for n, calls in per_call.items()},
+        verdict="unstable" if objections else "stable",
+        why="; ".join(dict.fromkeys(objections)),
+        nominal_ghz=run.nominal_ghz,
+        cpu=run.cpu,
+        pinned=run.core,
+    )
+
+
+def scale_parts(parts: list[dict[str, float]], us_per_step: float) -> dict[str, float]:
+    """Median of each part over the faster half of the split runs, scaled to sum to the unsplit time of a step.
+
+    The faster half: split runs are not gated one by one, and shares must not mix clock states. The scaling takes out
+    what reading the clock cost (up to 0.1 us a step).
+    """
+    faster = sorted(parts, key=lambda p: sum(p.values()))[: max(1, (len(parts) + 1) // 2)]
+    medians = {name: statistics.median(p[name] for p in faster) for name in faster[0]}
+    scale = us_per_step / sum(medians.values())
+    return {name: value * scale for name, value in medians.items()}
+
+
+def _is_dense(header: Mapping[str, Any]) -> bool:
+    return all(matrix["tile"] == "dense" for matrix in header["matrices"])
+
+
+def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    if not _is_dense(dense):
+        raise LanewiseError(f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse")
+    differing = [key for key, size in model["dims"].items() if dense["dims"].get(key) != size]
+    if differing:
+        raise LanewiseError(
+            f"{os.fspath(path)}: another architecture than the model's ({', '.join(sorted(differing))} differ); "
+            "expected its dense version"
+        )
+
+
+def pack_twin(path: Path, header: Mapping[str, Any]) -> None:
+    """Pack a dense model of the header's architecture with random weights."""
+    from bench.engine.pack import pack_vocoder
+
+    pack_vocoder(path, header["arch"], random_tensors(header["dims"]))
+
+
+def random_tensors(dims: Mapping[str, int], seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Tensors of an architecture (`dims` of a packed model's header), of the spread that training starts from."""
+    rng = np.random.default_rng(seed)
+    b, h, e, c = dims["bands"], dims["hidden"], dims["embed"], dims["cond"]
+    f, p, mels = dims["head"], dims["bands"] * 3 * dims["mixtures"], dims["mels"]
+    shapes = {
+        "embed": (b, 256, e),
+        "cond.conv1.weight": (c, mels, dims["conv1_taps"]),
+        "cond.conv1.bias": (c,),
+        "cond.conv2.weight": (c, c, dims["conv2_taps"]),
+        "cond.conv2.bias": (c,),
+        "gru.w_embed": (3 * h, b * e),
+        "gru.w_cond": (3 * h, c),
+        "gru.w_hh": (3 * h, h),
+        "gru.b_ih": (3 * h,),
+        "gru.b_hh": (3 * h,),
+        "head.fc.weight": (f, h),
+        "head.fc.bias": (f,),
+        "head.out.weight": (p, f),
+        "head.out.bias": (p,),
+        "pqmf.synthesis": (b, dims["pqmf_taps"]),
+    }
+    tensors = {name: rng.normal(0, shape[-1] ** -0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    ones = {"mel_std": mels, "band_scale": b}
+    return tensors | {"mel_mean": np.zeros(mels, np.float32)} | {k: np.ones(n, np.float32) for k, n in ones.items()}
+
+
+def _recurrent_product(path: Path, header: Mapping[str, Any], isa: str) -> Any:
+    """The recurrent matrix as the file holds it, bound to its kernel (the core's class: `run_ns`, `read_ns`)."""
+    from bench.engine.native import core
+
+    entry = next(matrix for matrix in header["matrices"] if matrix["name"] == RECURRENT)
+    arrays = [
+        np.fromfile(path, dtype=kind, count=entry[part]["size"], offset=entry[part]["offset"])
+        for part, kind in _KINDS.items()
+    ]
+    return core.MatVec(isa, entry["format"], entry["group"], entry["rows"], entry["cols"], entry["gates"], *arrays)

@@ -1,0 +1,185 @@
+"""Intervals of means: bootstrap over utterances, paired differences, t intervals over seeds. Deterministic.
+
+Every interval says what varied (`over`) and how many values were missing (`n_failed`); it never drops them unsaid.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import LanewiseError
+
+CONFIDENCE = 0.95
+RESAMPLES = 5_000
+FEWEST_SEEDS = 3
+"""With fewer, an interval speaks of these models only."""
+
+_BLOCK = 1 << 20
+"""Resampled values held at once."""
+
+FloatArray = npt.NDArray[np.float64]
+ByUtterance = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval.
+
+    Attributes
+    ----------
+    mean
+        None when no value is there.
+    low, high
+        Bounds; None when fewer than two values are there.
+    n, n_failed
+        Values used, and values missing.
+    over
+        What varied: "utterances", or "seeds".
+    this_model_only
+        True where the interval says nothing about another training run.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    n_failed: int
+    over: str
+    this_model_only: bool
+
+    def excludes(self, value: float) -> bool:
+        """Whether the interval exists and does not contain `value`."""
+        return self.low is not None and self.high is not None and not self.low <= value <= self.high
+
+
+def mean_interval(
+    values: Sequence[float | None], confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of the mean over utterances; None counts as failed.
+
+    Percentile bootstrap, its tails widened so that few values do not make it narrow: at n = 30 the plain percentile
+    interval covers 93.5 % where it says 95 (Hesterberg, The American Statistician 69(4), 2015, "expanded percentile").
+
+    Raises
+    ------
+    LanewiseError
+        A value is NaN or infinite (a missing value is None), or `confidence` is not inside 0..1.
+    """
+    found = _finite([value for value in values if value is not None])
+    failed = len(values) - len(found)
+    if not 0 < confidence < 1:
+        raise LanewiseError(f"a confidence is a number between 0 and 1, got {confidence}")
+    if len(found) < 2:
+        mean = float(found[0]) if len(found) else None
+        return Interval(mean, None, None, len(found), failed, "utterances", this_model_only=True)
+    tail = _expanded_tail(len(found), confidence)
+    low, high = np.quantile(bootstrap_means(found, resamples, seed), (tail, 1 - tail))
+    return Interval(float(found.mean()), float(low), float(high), len(found), failed, "utterances", True)
+
+
+def paired_difference(
+    a: ByUtterance, b: ByUtterance, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of the mean of a - b over utterances; one missing on either side counts as failed."""
+    return mean_interval(_differences(a, b), confidence, resamples, seed)
+
+
+def seed_interval(seed_means: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Student's t interval of a mean over seeds (a percentile bootstrap over 3 seeds covers 75 %, not 95).
+
+    Parameters
+    ----------
+    seed_means
+        One mean, or one mean paired difference, per seed.
+    """
+    found = _finite(seed_means)
+    n = len(found)
+    few = n < FEWEST_SEEDS
+    mean = float(found.mean()) if n else None
+    if mean is None or n < 2:
+        return Interval(mean, None, None, n, 0, "seeds", few)
+    half = _t_quantile(n - 1, 0.5 + confidence / 2) * float(found.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n, 0, "seeds", few)
+
+
+def arm_difference(
+    arm: Mapping[int, ByUtterance], baseline: Mapping[int, ByUtterance], confidence: float = CONFIDENCE
+) -> Interval:
+    """Interval of arm - baseline, paired by seed and by utterance.
+
+    From three seeds in common: t interval over the paired seed means. With fewer: bootstrap over utterances of the
+    difference averaged over those seeds, marked `this_model_only`.
+
+    Parameters
+    ----------
+    arm, baseline
+        Scores by utterance, by seed.
+
+    Raises
+    ------
+    LanewiseError
+        There is no seed in common.
+    """
+    common = sorted(arm.keys() & baseline.keys())
+    if not common:
+        raise LanewiseError(f"nothing to pair: the arm has seeds {sorted(arm)}, the baseline {sorted(baseline)}")
+    differences = {seed: _differences_by_id(arm[seed], baseline[seed]) for seed in common}
+    failed = sum(value is None for by_id in differences.values() for value in by_id.values())
+    if len(common) >= FEWEST_SEEDS:
+        means = [_mean_found(list(by_id.values())) for by_id in differences.values()]
+        interval = seed_interval([mean for mean in means if mean is not None], confidence)
+        return replace(interval, n_failed=failed)
+    ids = sorted({name for by_id in differences.values() for name in by_id})
+    per_utterance = [_mean_found([by_id.get(name) for by_id in differences.values()]) for name in ids]
+    return replace(mean_interval(per_utterance, confidence), n_failed=failed)
+
+
+def bootstrap_means(values: FloatArray, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """Means (resamples,) of samples of `values` (n,) drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK // len(values))
+    means = [
+        values[rng.integers(0, len(values), (min(block, resamples - start), len(values)))].mean(axis=1)
+        for start in range(0, resamples, block)
+    ]
+    return np.concatenate(means)
+
+
+def _expanded_tail(n: int, confidence: float) -> float:
+    """Tail share of the percentile interval that gives it the width of a t interval at n values."""
+    from scipy.special import ndtr
+
+    return float(ndtr(-math.sqrt(n / (n - 1)) * _t_quantile(n - 1, 0.5 + confidence / 2)))
+
+
+def _t_quantile(degrees: int, probability: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, probability))
+
+
+def _differences_by_id(a: ByUtterance, b: ByUtterance) -> dict[str, float | None]:
+    differences: dict[str, float | None] = {}
+    for name in sorted(a.keys() | b.keys()):
+        left, right = a.get(name), b.get(name)
+        differences[name] = None if left is None or right is None else left - right
+    return differences
+
+
+def _differences(a: ByUtterance, b: ByUtterance) -> list[float | None]:
+    return list(_differences_by_id(a, b).values())
+
+
+def _mean_found(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return math.fsum(found) / len(found) if found else None
+
+
+def _finite(values: Sequence[float]) -> FloatArray:
+    found = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise LanewiseError("statistics got NaN or infinite values; a value that is missing is None, with a reason")
+    return found
