@@ -1,0 +1,1 @@
+"""The `lanewise` command: one file per subcommand, each loaded only when it is used."""

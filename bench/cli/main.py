@@ -1,0 +1,71 @@
+"""Entry point `lanewise`: finds the subcommand, turns errors into one message and an exit code.
+
+Subcommands are named here by string, so that `lanewise --help` imports none of them and so that
+`bench` never imports `studies` or `reports`, which sit above it.
+"""
+
+import importlib
+import sys
+
+import click
+
+from bench import __version__
+from bench.errors import LanewiseError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("studies.demo:command", "The main job on the embedded corpus: a small study, then its report."),
+    "sweep": ("studies.cli:sweep", "Run, resume, stop or look at a study."),
+    "worker": ("studies.cli:worker", "One worker process that joins a study, on any machine."),
+    "trial": ("bench.cli.trial:command", "Run a single arm, end to end."),
+    "train": ("bench.cli.train:command", "Train a dense vocoder, with checkpoints and resume."),
+    "kernels": ("bench.cli.kernels:command", "Time the matrix-vector kernels against dense and the read limit."),
+    "rtf": ("bench.cli.rtf:command", "Gated real-time factor of a packed model on this host."),
+    "pack": ("bench.cli.pack:command", "Pack a trained checkpoint into a file that the engine runs."),
+    "synth": ("bench.cli.synth:command", "Synthesise speech with a packed model."),
+    "score": ("bench.cli.score:command", "Score degraded audio against its reference."),
+    "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
+    "dashboard": ("studies.dashboard:command", "Open MLflow (and optuna-dashboard) on a study."),
+    "data": ("bench.cli.data:command", "List, fetch, check and prepare corpora."),
+    "doctor": ("bench.cli.doctor:command", "What this host is, what it can run and what is missing."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lanewise")
+def cli() -> None:
+    """Which sparsity, structure and SIMD width really pay for a speech RNN on this CPU, and what they cost in sound."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 failed trials, 4 threshold breached, 130 interrupted."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except LanewiseError as error:
+        print(f"lanewise: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("lanewise: interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,63 @@
+"""`lanewise pack`: a trained checkpoint into the file that the engine runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from bench.errors import UsageError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--tile",
+    "tiles",
+    multiple=True,
+    metavar="MATRIX=TILE",
+    help="Store a pruned matrix by its non-zero tiles, as in gru.recurrent=16x1; may be given several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], as_json: bool) -> None:
+    """Pack CHECKPOINT (.safetensors, made by `lanewise train`) into OUT (.lwm).
+
+    Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out.
+
+    \b
+    Examples:
+      lanewise pack dense.safetensors dense.lwm
+      lanewise pack pruned.safetensors pruned.lwm --tile gru.recurrent=16x1
+    """
+    named = _parse(tiles)
+
+    from bench.engine.pack import pack_vocoder
+    from bench.measure.footprint import footprint
+    from bench.models import checkpoint as checkpoints
+    from bench.models.wavernn import MATRICES
+
+    for name in named:
+        if name not in MATRICES:
+            raise UsageError(f"--tile: unknown matrix {name!r}; allowed: {', '.join(MATRICES)}")
+    model, _ = checkpoints.load(checkpoint)
+    arch, tensors = model.export()
+    info = pack_vocoder(out, arch, tensors, {MATRICES[name][0]: tile for name, tile in named.items()})
+    if as_json:
+        size = footprint(out)
+        click.echo(
+            json.dumps({"path": str(out), **size.as_row(), "matrices": [vars(row) for row in size.matrices]}, indent=1)
+        )
+    else:
+        click.echo(f"{out}: {info.bytes:,} bytes, {info.nonzeros:,} weights and biases", err=True)
+
+
+def _parse(tiles: tuple[str, ...]) -> dict[str, str]:
+    named = {}
+    for text in tiles:
+        name, equals, tile = text.partition("=")
+        if not equals or not tile:
+            raise UsageError(f"--tile: got {text!r}, expected MATRIX=TILE such as gru.recurrent=16x1")
+        if name in named:
+            raise UsageError(f"--tile: {name} is given twice")
+        named[name] = tile
+    return named

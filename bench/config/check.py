@@ -1,0 +1,241 @@
+"""What the settings mean together: defaults that follow from other keys, and combinations that cannot work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.config.matrices import Architecture, Matrix, matrices
+from bench.config.schema import TrialConfig
+from bench.config.yaml_lines import Keys, did_you_mean
+from bench.errors import LanewiseError, UsageError
+
+INITS = ("shipped", "shipped-small", "dense", "scratch")
+MODEL_KEYS = ("hidden", "head", "mixtures", "causal")
+CORPORA = ("folder", "ljspeech", "jsut")
+
+Complain = Callable[[str, str], None]
+"""Takes a dotted key and what is wrong with it."""
+
+
+@dataclass
+class Findings:
+    """Problems by dotted key, in the order found."""
+
+    found: list[tuple[Keys, str]] = field(default_factory=list)
+
+    def __call__(self, key: str, message: str) -> None:
+        self.found.append((tuple(key.split(".")), message))
+
+
+def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
+    """Fill in every default that depends on another key, and check what only makes sense together.
+
+    Returns
+    -------
+    config, problems
+        The configuration in which nothing is implicit, and what is wrong with it (key, message).
+    """
+    complain = Findings()
+    arch = _architecture(config, complain)
+    reg_tile, prune_tile, width = _tiles(config, complain)
+    reg, prune = config.reg, config.prune
+    _check_corpus(config.data.corpus, complain)
+    _check_kinds(config, complain)
+    if arch is not None:
+        _check_tiles(config, reg_tile, prune_tile, matrices(arch), complain)
+    _check_numbers(config, complain)
+    _check_isa(config.simd.isa, complain)
+
+    on, pruned = reg.kind != "none", prune.kind != "none"
+    controlled = on and reg.lambda_ == "controlled"
+    target = reg.target if reg.target is not None else (prune.sparsity / 2 if prune.sparsity else None)
+    resolved = config.model_copy(
+        update={
+            "model": config.model.model_copy(update={key: getattr(arch, key) for key in MODEL_KEYS} if arch else {}),
+            "reg": reg.model_copy(update={"tile": reg_tile if on else None, "target": target if controlled else None}),
+            "prune": prune.model_copy(update={"tile": prune_tile if pruned else None}),
+            "simd": config.simd.model_copy(update={"width": width}),
+        }
+    )
+    return resolved, complain.found
+
+
+def _architecture(config: TrialConfig, complain: Complain) -> Architecture | None:
+    """Return the shape of the model: what its checkpoint has, or what the configuration asks for."""
+    from bench.config.checkpoints import architecture_of
+
+    asked = {key: value for key, value in config.model.model_dump(include=set(MODEL_KEYS)).items() if value is not None}
+    if config.model.init in ("dense", "scratch"):
+        return Architecture(**asked)
+    try:
+        arch = architecture_of(config.model.init)
+    except LanewiseError as error:
+        hint = did_you_mean(config.model.init, INITS)
+        complain("model.init", f"{error}{hint}; expected {', '.join(INITS)} or the path of a checkpoint")
+        return None
+    for key, value in asked.items():
+        if value != getattr(arch, key):
+            complain(
+                f"model.{key}",
+                f"got {value}, but the checkpoint `model.init: {config.model.init}` has {getattr(arch, key)}; "
+                "leave the key out, or train another model with `model.init: dense`",
+            )
+    return arch
+
+
+def _tiles(config: TrialConfig, complain: Complain) -> tuple[str | None, str | None, int | None]:
+    """Return the names of the regularizer's and the pruner's tile, and the SIMD width."""
+    reg, prune, width = config.reg, config.prune, config.simd.width
+
+    def named(key: str, tile: str | None) -> str | None:
+        if tile not in ("simd", "simd-row"):
+            return tile
+        if width is None:
+            complain(key, f"{tile!r} takes its length from simd.width, which is not set; set it or write 16x1")
+            return None
+        return f"{width}x1" if tile == "simd" else f"1x{width}"
+
+    reg_given, prune_given = named("reg.tile", reg.tile), named("prune.tile", prune.tile)
+    prune_tile = prune_given or (reg_given if reg.kind == "group_lasso" else None) or "1x1"
+    reg_tile = reg_given or ("1x1" if reg.kind == "lasso" else prune_tile)
+    lane_tile = prune_tile if prune.kind != "none" else reg_tile if reg.kind != "none" else None
+    own = simd_width(lane_tile) if lane_tile else None
+    if width is not None and own is not None and own != width:
+        complain("simd.width", f"got {width}, but the tile {lane_tile!r} is {own} long; leave simd.width out")
+    return reg_tile, prune_tile, own
+
+
+def simd_width(tile: str) -> int | None:
+    """Return the length of a SIMD group's tile (16 for 16x1 and 1x16), None for any other or unknown tile."""
+    from bench.sparsity.tile import Tile
+
+    try:
+        return Tile.parse(tile).simd_width
+    except UsageError:
+        return None
+
+
+def _check_corpus(spec: str, complain: Complain) -> None:
+    kind, _, path = spec.partition(":")
+    if spec == "embedded":
+        return
+    if kind not in CORPORA or not path:
+        allowed = f"embedded, {', '.join(f'{known}:PATH' for known in CORPORA)}"
+        complain("data.corpus", f"got {spec!r}, expected one of {allowed}{did_you_mean(spec, ['embedded', *CORPORA])}")
+    elif not Path(path).expanduser().is_dir():
+        complain("data.corpus", f"{path}: no such folder")
+
+
+def _check_kinds(config: TrialConfig, complain: Complain) -> None:
+    reg, prune = config.reg, config.prune
+    if prune.kind == "random" and reg.kind != "none":
+        complain(
+            "reg.kind",
+            f"got {reg.kind!r} with prune.kind 'random': a random mask is the control without a regularizer; "
+            "set reg.kind to none or prune.kind to magnitude",
+        )
+    if reg.kind == "lasso" and reg.tile not in (None, "1x1"):
+        complain(
+            "reg.tile", f"got {reg.tile!r} with reg.kind 'lasso', whose tile is 1x1; use group_lasso or no reg.tile"
+        )
+    if prune.kind != "none" and prune.sparsity is None:
+        complain("prune.sparsity", f"missing, and prune.kind is {prune.kind!r}; give the share to prune, 0 to 1")
+    if prune.kind == "none" and prune.sparsity:
+        complain(
+            "prune.sparsity", f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random"
+        )
+    if reg.kind != "none" and reg.lambda_ == "controlled" and reg.target is None and not prune.sparsity:
+        complain(
+            "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
+        )
+    if reg.target is not None and (reg.kind == "none" or reg.lambda_ != "controlled"):
+        complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
+    if prune.keep_diagonal and "gru.recurrent" not in prune.matrices:
+        complain("prune.keep_diagonal", "only gru.recurrent has a diagonal; add it to prune.matrices or leave this out")
+    if len(set(prune.matrices)) != len(prune.matrices) or not prune.matrices:
+        complain("prune.matrices", "expected at least one matrix, each named once")
+
+
+def _check_tiles(
+    config: TrialConfig, reg_tile: str | None, prune_tile: str | None, known: dict[str, Matrix], complain: Complain
+) -> None:
+    from bench.engine import table
+    from bench.sparsity.tile import Tile
+
+    def fits(key: str, name: str) -> bool:
+        try:
+            tile = Tile.parse(name)
+            for matrix in config.prune.matrices:
+                tile.extent(known[matrix].shape, known[matrix].gates)
+        except UsageError as error:
+            complain(key, str(error))
+            return False
+        return True
+
+    if config.reg.kind == "group_lasso" and reg_tile:
+        if reg_tile == "1x1":
+            complain("reg.tile", "got '1x1' with reg.kind 'group_lasso': a group of one weight is reg.kind lasso")
+        else:
+            fits("reg.tile" if config.reg.tile else "prune.tile", reg_tile)
+    if config.prune.kind == "none" or prune_tile is None:
+        return
+    key = "prune.tile" if config.prune.tile else "reg.tile"
+    if not fits(key, prune_tile):
+        return
+    _check_diagonal(config, prune_tile, known, complain)
+    if not table.supports(prune_tile):
+        with_kernel = sorted({str(row["tile"]) for row in table.rows()} - {"dense"})
+        complain(
+            key,
+            f"got {prune_tile!r}, for which the engine has no kernel, so its zeros could not be skipped; "
+            f"allowed: {', '.join(with_kernel)}",
+        )
+
+
+def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matrix], complain: Complain) -> None:
+    """Refuse a sparsity at which the tiles on the diagonal would not fit among those that are kept."""
+    from bench.sparsity.count import kept_count
+    from bench.sparsity.tile import Tile
+
+    prune = config.prune
+    if not prune.keep_diagonal or "gru.recurrent" not in prune.matrices or prune.sparsity is None:
+        return
+
+    def tiles(matrix: Matrix) -> tuple[int, int]:
+        """Return how many tiles the matrix has, and how many of them hold its diagonal."""
+        bands, rows, cols = Tile.parse(prune_tile).extent(matrix.shape, matrix.gates)
+        out, inputs = matrix.shape[0] // bands, matrix.shape[1]
+        diagonal = {(i % out // rows, i % inputs // cols) for i in range(out)}
+        return bands * -(-out // rows) * -(-inputs // cols), bands * len(diagonal)
+
+    total, diagonal = tiles(known["gru.recurrent"])
+    if prune.scope == "global":
+        total = sum(tiles(known[name])[0] for name in prune.matrices)
+    kept = kept_count(total, prune.sparsity)
+    if diagonal > kept:
+        complain(
+            "prune.keep_diagonal",
+            f"{diagonal} tiles {prune_tile!r} hold the diagonal, but prune.sparsity {prune.sparsity:g} keeps {kept} of "
+            f"{total}; lower the sparsity, choose a smaller tile or leave this out",
+        )
+
+
+def _check_numbers(config: TrialConfig, complain: Complain) -> None:
+    train = config.train
+    shares = train.shares
+    total = shares.reg + shares.prune + shares.recover
+    if abs(total - 1) > 1e-6:
+        complain("train.shares", f"reg + prune + recover is {total:g}, expected 1")
+    if len(set(config.measure.metrics)) != len(config.measure.metrics):
+        complain("measure.metrics", "a metric is named twice")
+
+
+def _check_isa(isa: str, complain: Complain) -> None:
+    if isa == "auto":
+        return
+    from bench import engine
+
+    try:
+        engine.resolve_isa(isa)
+    except UsageError as error:
+        complain("simd.isa", str(error))

@@ -1,0 +1,111 @@
+"""A resolved configuration as flat dotted parameters, as a hash, and as a name."""
+
+import hashlib
+import json
+from typing import Any
+
+from bench.config.schema import TrialConfig
+
+NOT_IN_HASH = ("arm", "data.cache", "measure.audio_clips", "train.checkpoint_every")
+"""Keys that cannot change a result: two trials that differ only here are the same trial."""
+
+_NOT_IN_PARAMS = ("data.cache", "measure.audio_clips", "train.checkpoint_every", "train.validate_every")
+
+
+def dump(config: TrialConfig) -> dict[str, Any]:
+    """Return the configuration as nested plain data that YAML and JSON can hold and that validates again."""
+    return config.model_dump(mode="json", by_alias=True)
+
+
+def flatten(config: TrialConfig) -> dict[str, str | int | float | bool | None]:
+    """Return the record's flat parameters: the same dotted keys for every trial, None where a key does not apply."""
+    flat = {key: value for key, value in _applicable(config).items() if key not in _NOT_IN_PARAMS}
+    flat["arm"] = arm_name(config)
+    return flat
+
+
+def config_hash(config: TrialConfig) -> str:
+    """Return 16 hexadecimal digits that name what a resolved configuration computes.
+
+    Neither `NOT_IN_HASH` nor keys that do not apply to the trial count.
+    """
+    content = {key: value for key, value in _applicable(config).items() if key not in NOT_IN_HASH}
+    if config.model.init not in ("dense", "scratch"):
+        del content["seed.dense"]  # the checkpoint is what it is
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _applicable(config: TrialConfig) -> dict[str, str | int | float | bool | None]:
+    regularized, pruned = config.reg.kind != "none", config.prune.kind != "none"
+    applies = {
+        "reg": regularized,
+        "prune": pruned,
+        "prune.score": config.prune.kind == "magnitude",
+        "train.shares": regularized or pruned,
+        "train.dense_steps": config.model.init == "dense",
+        "train.dense_lr": config.model.init == "dense",
+    }
+
+    def value_of(key: str, value: Any) -> str | int | float | bool | None:
+        prefixes = (".".join(key.split(".")[:length]) for length in range(1, key.count(".") + 2))
+        kept = key.endswith(".kind") or all(applies.get(prefix, True) for prefix in prefixes)
+        return _text(value) if kept else None
+
+    return {key: value_of(key, value) for key, value in _leaves(config)}
+
+
+def arm_name(config: TrialConfig) -> str:
+    """Return the arm's name: `arm` if it was given, else made of what sets it apart, seeds excepted."""
+    if config.arm is not None:
+        return config.arm
+    reg, prune = config.reg, config.prune
+    if reg.kind == "none" and prune.kind == "none":
+        return {"shipped-small": "small-dense", "scratch": "dense-scratch"}.get(config.model.init, "dense-continued")
+    if prune.kind == "random":
+        stem = f"random-{prune.tile}"
+    elif reg.kind == "none":
+        stem = f"magnitude-{prune.tile}"
+    elif reg.kind == "lasso":
+        stem = f"lasso-{prune.tile or reg.tile}"
+    else:
+        own = reg.tile if reg.tile in ("column", "gate-column", "row") else f"{_family(str(reg.tile))}-{reg.tile}"
+        other = prune.tile if prune.tile not in (None, reg.tile) else ""
+        stem = f"{own}-on-{other}" if other else str(own)
+    if reg.kind != "none" and reg.form == "subgradient":
+        stem += "-subgradient"
+    if prune.kind == "none" or prune.sparsity is None:
+        return f"{stem}-unpruned"
+    return f"{stem}-s{round(prune.sparsity * 100, 4):g}"
+
+
+def run_name(number: int, arm: str, seed: int) -> str:
+    """Return the name of a trial's run, which sorts by trial: `t0003-simd-16x1-s70-seed1`."""
+    return f"t{number:04d}-{arm}-seed{seed}"
+
+
+def _family(tile: str) -> str:
+    rows, _, cols = tile.partition("x")
+    return "simd" if "1" in (rows, cols) else "block"
+
+
+def _leaves(config: TrialConfig) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and list(value) != ["grid"]:
+            for key, item in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, item)
+        else:
+            found.append((prefix, value))
+
+    walk("", dump(config))
+    return found
+
+
+def _text(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, dict):
+        return "grid:" + ",".join(f"{item:g}" for item in value["grid"])
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    assert value is None or isinstance(value, str | int | float | bool)
+    return value

@@ -1,0 +1,110 @@
+"""From a YAML file, or from values that a study chose, to a valid trial configuration."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bench.config.check import resolve
+from bench.config.schema import TrialConfig
+from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, read, unknown_key
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
+    """Read, override, validate and resolve the configuration of one trial.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    overrides
+        Assignments `dotted.key=value` that win over the file.
+
+    Raises
+    ------
+    ConfigError
+        All problems found, each with file, line, key, what was got and what is allowed (exit code 2).
+    """
+    return validate(read(path).override(overrides))
+
+
+def validate(document: Document) -> TrialConfig:
+    """Return the resolved configuration that a document describes.
+
+    Raises
+    ------
+    ConfigError
+        All problems found.
+    """
+    try:
+        config = TrialConfig.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError(_in_file_order([_problem(document, item) for item in error.errors()])) from None
+    resolved, problems = resolve(config)
+    if problems:
+        raise ConfigError(_in_file_order([document.problem(keys, message) for keys, message in problems]))
+    return resolved
+
+
+def from_dict(data: dict[str, Any], source: str = "configuration") -> TrialConfig:
+    """Like `validate`, for nested plain data that was not read from a file; `source` names it in errors."""
+    return validate(Document(source, data))
+
+
+def section_at(keys: Sequence[str | int]) -> type[BaseModel] | None:
+    """Return the model of the section at a path (() is the whole trial), None where there is no section."""
+    model: type[BaseModel] = TrialConfig
+    for key in keys:
+        names = {field.alias or name: field for name, field in model.model_fields.items()}
+        annotation = names[str(key)].annotation if key in names else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        model = annotation
+    return model
+
+
+def allowed_keys(section: type[BaseModel]) -> list[str]:
+    """Return the keys of a section as they are written in a file."""
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _problem(document: Document, item: ErrorDetails) -> Problem:
+    keys: Keys = tuple(item["loc"])
+    kind, got = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        section = section_at(keys[:-1])
+        return unknown_key(document, keys, allowed_keys(section) if section else [])
+    if kind == "missing":
+        return document.problem(keys, "missing; it has no default")
+    if kind in ("model_type", "model_attributes_type"):
+        section = section_at(keys)
+        names = f": {', '.join(allowed_keys(section))}" if section else ""
+        return document.problem(keys, f"got {got!r}, expected a section of keys{names}")
+    if kind == "literal_error":
+        allowed = _choices(keys) or [str(item["ctx"]["expected"])]
+        return document.problem(keys, f"got {got!r}, expected one of {', '.join(allowed)}{did_you_mean(got, allowed)}")
+    wanted = item["msg"].removeprefix("Input should be ").removeprefix("expected ")
+    return document.problem(keys, f"got {got!r}, expected {wanted}")
+
+
+def _choices(keys: Keys) -> list[str]:
+    """Return the literal values that a field allows, wherever they stand in its type."""
+    names = [key for key in keys if isinstance(key, str)]
+    section, name = section_at(names[:-1]), names[-1]
+    if section is None:
+        return []
+    fields = {field.alias or field_name: field for field_name, field in section.model_fields.items()}
+    return [value for value in _literals(fields[name].annotation) if isinstance(value, str)] if name in fields else []
+
+
+def _literals(annotation: Any) -> list[Any]:
+    found: list[Any] = []
+    for argument in get_args(annotation):
+        found += _literals(argument) if get_args(argument) else [argument]
+    return found
+
+
+def _in_file_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.origin.line or 0)

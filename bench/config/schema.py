@@ -1,0 +1,218 @@
+"""What one trial is, as typed and frozen settings: every key, its default, its allowed values and its meaning.
+
+The text under each field is its documentation: `lanewise trial --keys` and the reference pages print it.
+"""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+MatrixName = Literal["gru.recurrent", "gru.cond", "gru.embed", "head.fc", "head.out"]
+MetricName = Literal[
+    "pesq_wb", "stoi", "estoi", "mcd_db", "logf0_rmse", "voicing_error", "mrstft", "visqol", "dnsmos"
+]  # fmt: skip
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _metrics(value: Any) -> Any:
+    return get_args(MetricName) if value == "all" else _comma_tuple(value)
+
+
+def _comma_tuple(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [word.strip() for word in value.split(",") if word.strip()]
+    return _tuple(value)
+
+
+class LambdaGrid(BaseModel):
+    """Candidates of lambda, tried in order of size; the best validation NLL decides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: tuple[float, ...]
+
+
+def _lambda(value: Any) -> float | str | LambdaGrid:
+    if isinstance(value, LambdaGrid) or value == "controlled":
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    if isinstance(value, dict) and list(value) == ["grid"] and isinstance(value["grid"], list) and value["grid"]:
+        grid = [_lambda(item) for item in value["grid"]]
+        if all(isinstance(item, float) for item in grid) and len(set(grid)) == len(grid):
+            return LambdaGrid(grid=tuple(grid))  # type: ignore[arg-type]
+    raise PydanticCustomError("lambda", "expected a number >= 0, 'controlled', or {grid: [distinct numbers]}")
+
+
+def _plain_lambda(value: float | str | LambdaGrid) -> float | str | dict[str, list[float]]:
+    return {"grid": list(value.grid)} if isinstance(value, LambdaGrid) else value
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are never changed, types are never guessed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
+
+
+class Data(Section):
+    """The recordings."""
+
+    corpus: str = "embedded"
+    """`embedded`, or recordings of 16 kHz mono: `folder:PATH`, `ljspeech:PATH`, `jsut:PATH`."""
+    cache: str | None = None
+    """Folder of cached features, dense models and arms; by default `cache` in the study's folder."""
+
+
+class Model(Section):
+    """The vocoder, before anything is pruned."""
+
+    init: str = "shipped"
+    """Where its weights come from: `shipped` or `shipped-small` (checkpoints that come with Lanewise), `dense` (train
+    one on this corpus for `train.dense_steps`, shared by all arms of equal `seed.dense`), `scratch` (random weights:
+    the arm is trained from the first step under its regularizer), or the path of a checkpoint."""
+    hidden: int | None = Field(default=None, ge=1, le=4096)
+    """GRU units; by default what the checkpoint has, or 256."""
+    head: int | None = Field(default=None, ge=1, le=4096)
+    """Units of the layer between GRU and output distribution; by default what the checkpoint has, or 128."""
+    mixtures: int | None = Field(default=None, ge=1, le=64)
+    """Logistics in each band's output distribution; by default what the checkpoint has, or 4."""
+    causal: bool | None = None
+    """Whether conditioning looks only back (no look-ahead); by default what the checkpoint has, or false."""
+
+
+class Shares(Section):
+    """How `train.steps` is divided; the three must add up to 1. Phases that an arm does not have go to recovery."""
+
+    reg: float = Field(default=0.4, ge=0, le=1)
+    """Share of steps under the regularizer, before pruning begins."""
+    prune: float = Field(default=0.2, ge=0, le=1)
+    """Share over which a gradual schedule prunes (the regularizer stays on)."""
+    recover: float = Field(default=0.4, ge=0, le=1)
+    """Share of steps with the masks fixed and lambda 0."""
+
+
+class Train(Section):
+    """The step budget, equal for every arm of a comparison (dense-continued included)."""
+
+    steps: int = Field(default=400, ge=1)
+    """Optimizer steps after the dense model: regularise + prune + recover together."""
+    shares: Shares = Shares()
+    """Division of `train.steps`."""
+    batch: int = Field(default=32, ge=1)
+    """Segments in one optimizer step."""
+    segment: int = Field(default=400, ge=40, multiple_of=40)
+    """GRU steps in one segment, whole frames of 40 (10 ms)."""
+    lr: float = Field(default=3e-4, gt=0, le=1)
+    """Peak learning rate of the arm's steps (Adam)."""
+    dense_steps: int = Field(default=10_000, ge=1)
+    """Optimizer steps of a dense model (only with `model.init: dense`)."""
+    dense_lr: float = Field(default=1e-3, gt=0, le=1)
+    """Peak learning rate of a dense model (only with `model.init: dense`)."""
+    validate_every: int = Field(default=50, ge=1)
+    """Steps between points of the validation curve."""
+    checkpoint_every: int = Field(default=50, ge=1)
+    """Steps between checkpoints, hence the most that an interruption can cost."""
+
+
+class Reg(Section):
+    """The regularizer: lambda * sum over tiles of sqrt(tile size) * l2 norm of the tile."""
+
+    kind: Literal["none", "lasso", "group_lasso"] = "none"
+    """`lasso` is the tile 1x1; `group_lasso` needs a larger `reg.tile`."""
+    tile: str | None = None
+    """Group of weights: `16x1` (16 rows of one column: a SIMD group), `1x16`, `column`, `gate-column`, `simd` (= Gx1
+    with G = `simd.width`) or `simd-row` (= 1xG). By default 1x1 for lasso and `prune.tile` for group_lasso."""
+    form: Literal["proximal", "subgradient"] = "proximal"
+    """Group soft-threshold after each update, or a (decoupled) subgradient step."""
+    lambda_: Annotated[float | str | LambdaGrid, PlainValidator(_lambda), PlainSerializer(_plain_lambda)] = Field(
+        default="controlled", alias="lambda"
+    )
+    """A number; `controlled` (raised until `reg.target` of the tiles are zero when pruning begins: the fair default
+    when tiles are compared); or `{grid: [...]}` (each tried, the best validation NLL after recovery kept)."""
+    target: float | None = Field(default=None, gt=0, lt=1)
+    """Share of zero tiles that `lambda: controlled` steers to before pruning; by default half of `prune.sparsity`."""
+
+
+class Prune(Section):
+    """What is pruned, and how."""
+
+    kind: Literal["none", "magnitude", "random"] = "none"
+    """`magnitude` prunes the tiles of least score; `random` is the control that draws tiles by `seed.recover`."""
+    tile: str | None = None
+    """Tile that is kept or pruned as one, hence the kernel that runs it; by default `reg.tile`, or 1x1."""
+    matrices: Annotated[tuple[MatrixName, ...], BeforeValidator(_comma_tuple)] = ("gru.recurrent",)
+    """Matrices that share the budget; `prune.sparsity` counts these and no others. A list or a comma string."""
+    sparsity: float | None = Field(default=None, ge=0, le=1)
+    """Pruned share of `prune.matrices` (0.7 leaves 30 %)."""
+    schedule: Literal["cubic", "one-shot", "progress5", "staged", "linear"] = "cubic"
+    """Gradual over the share `prune` (`cubic` is fast first, `progress5` slow first, `staged` in four jumps, `linear`),
+    or `one-shot`: all at once at its start."""
+    scope: Literal["global", "matrix", "gate"] = "matrix"
+    """The budget within which tiles compete: all matrices together, each matrix, or each gate."""
+    score: Literal["l2", "l1", "max", "l2-mean"] = "l2"
+    """Norm of a tile by which tiles are ranked; `l2-mean` divides by the tile's size (it differs at edges only)."""
+    keep_diagonal: bool = False
+    """Keep the tiles on the diagonal of each gate of gru.recurrent; they count within the budget."""
+
+
+class Simd(Section):
+    """The instruction set."""
+
+    width: int | None = Field(default=None, ge=1, le=64)
+    """Group length G; by default that of `prune.tile`. Set it to name tiles `simd` and `simd-row`."""
+    isa: str = "auto"
+    """`auto` (the widest of this host, or `LANEWISE_ISA`), `scalar`, `sse4.2`, `avx2` or `avx512`."""
+
+
+class Seed(Section):
+    """The two seeds."""
+
+    dense: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of dense training; arms with the same one share the dense model."""
+    recover: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of everything after: segments drawn, random masks, sampling noise, bootstrap."""
+
+
+class Measure(Section):
+    """What is measured on the finished arm."""
+
+    test_clips: int | None = Field(default=None, ge=1)
+    """How many test clips are synthesised and scored (the first by id); by default all."""
+    valid_clips: int | None = Field(default=None, ge=1)
+    """How many validation clips the validation NLL uses; by default all."""
+    metrics: Annotated[tuple[MetricName, ...], BeforeValidator(_metrics)] = get_args(MetricName)
+    """Sound metrics to compute (NLL always is); `all` (the default), a list or a comma string."""
+    audio_clips: int = Field(default=3, ge=0)
+    """How many synthesised clips are kept as audio and drawn as spectrograms."""
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    """Sampling temperature of the synthesis; 1 for every arm unless it is what a study varies."""
+    speed: bool = True
+    """Whether real-time factor and kernel time are measured (alone on the host)."""
+
+
+class TrialConfig(Section):
+    """One arm with one pair of seeds."""
+
+    task: Literal["vocoder"] = "vocoder"
+    """What the model does."""
+    arm: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$")
+    """Name of the arm in tables; by default made from what it is, such as `simd-16x1-s70`."""
+    data: Data = Data()
+    model: Model = Model()
+    train: Train = Train()
+    reg: Reg = Reg()
+    prune: Prune = Prune()
+    simd: Simd = Simd()
+    seed: Seed = Seed()
+    measure: Measure = Measure()

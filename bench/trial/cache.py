@@ -1,0 +1,96 @@
+"""Results of stages that several trials share, by the hash of everything that they depend on.
+
+An entry is a folder. It appears whole, by a rename, and only when its stage succeeded; so what exists is complete.
+Workers on one host that want the same entry wait for the first of them (a file lock, freed by the system when its
+holder dies), instead of all computing it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.progress import say
+from bench.trial.files import atomic_directory, write_json
+
+INPUTS_FILE = "inputs.json"
+
+
+@dataclass(frozen=True)
+class StageCache:
+    """Folder of cached stages.
+
+    Attributes
+    ----------
+    root
+        Where entries live, as `root/<stage>/<key>/`.
+
+    Examples
+    --------
+    >>> cache = StageCache(Path("runs/demo/cache"))
+    >>> entry = cache.fetch("dense", {"data": "9f2c", "seed": 0, "code": 1}, train_into)
+    """
+
+    root: Path
+
+    def path(self, stage: str, inputs: Mapping[str, Any]) -> Path:
+        """Return the entry's folder, whether it exists or not."""
+        return self.root / stage / stage_key(stage, inputs)
+
+    def find(self, stage: str, inputs: Mapping[str, Any]) -> Path | None:
+        """Return the entry's folder if it exists."""
+        path = self.path(stage, inputs)
+        return path if path.is_dir() else None
+
+    def fetch(self, stage: str, inputs: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+        """Return the entry's folder, building it if nobody has.
+
+        Parameters
+        ----------
+        stage
+            Name of the stage, such as `dense`.
+        inputs
+            Everything that the result depends on (data hash, settings, seed, version of the code), as JSON values.
+        build
+            Called with an empty folder to fill, and a folder that survives an interruption, for checkpoints. What it
+            raises is raised here, and nothing is cached.
+        """
+        path = self.path(stage, inputs)
+        if path.is_dir():
+            return path
+        with exclusive(
+            path.with_name(f".{path.name}.lock"), f"waiting for another worker to finish the stage {stage!r}"
+        ):
+            if not path.is_dir():
+                work = path.with_name(f".{path.name}.work")
+                work.mkdir(parents=True, exist_ok=True)
+                with atomic_directory(path) as partial:
+                    build(partial, work)
+                    write_json(partial / INPUTS_FILE, {"stage": stage, "inputs": dict(inputs)})
+                shutil.rmtree(work, ignore_errors=True)
+        return path
+
+
+def stage_key(stage: str, inputs: Mapping[str, Any]) -> str:
+    """Return 32 hexadecimal digits that name a stage's inputs."""
+    text = json.dumps({"stage": stage, "inputs": dict(inputs)}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: str = "") -> Iterator[None]:
+    """Hold the lock file `path` among all processes of this host; say `waiting` when another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                say(waiting)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,83 @@
+"""What the stages of one trial share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config.schema import TrialConfig
+from bench.trial import corpus
+from bench.trial.cache import StageCache
+from bench.trial.corpus import Recordings
+from bench.trial.stages import Stages
+
+if TYPE_CHECKING:
+    from bench.models.wavernn import Arch
+
+OnStep = Callable[[int, float], None]
+"""Hears (optimizer step of the arm, training NLL in bits); may raise `StopEarly`."""
+
+
+class StopEarly(Exception):  # noqa: N818 (an outcome, not an error)
+    """Raised by a study's `on_step` to end a trial whose outcome is settled; the message is the reason."""
+
+
+@dataclass
+class Trial:
+    """One trial under way.
+
+    Attributes
+    ----------
+    config
+        Resolved configuration.
+    folder
+        Where everything about this trial is written.
+    cache
+        Stages shared with other trials.
+    on_step
+        Called after each optimizer step of the arm.
+    """
+
+    config: TrialConfig
+    folder: Path
+    cache: StageCache
+    on_step: OnStep | None = None
+
+    @cached_property
+    def stages(self) -> Stages:
+        """Results kept in the folder."""
+        return Stages(self.folder)
+
+    @cached_property
+    def recordings(self) -> Recordings:
+        """The corpus with its features."""
+        return corpus.load(self.config.data.corpus, self.cache.root)
+
+    @cached_property
+    def isa(self) -> str:
+        """The instruction set that the engine uses."""
+        from bench import engine
+
+        return engine.resolve_isa(self.config.simd.isa)
+
+    @property
+    def test_ids(self) -> list[str]:
+        """Ids of the test clips that are judged."""
+        return self.recordings.ids("test", self.config.measure.test_clips)
+
+    @property
+    def valid_ids(self) -> list[str]:
+        """Ids of the validation clips of the validation NLL."""
+        return self.recordings.ids("valid", self.config.measure.valid_clips)
+
+    @property
+    def arch(self) -> "Arch":
+        """Sizes of a model that is trained here (a checkpoint brings its own)."""
+        from bench.models.wavernn import Arch
+
+        model = self.config.model
+        assert model.hidden is not None, "the configuration is resolved"
+        assert model.head is not None
+        assert model.mixtures is not None
+        return Arch(hidden=model.hidden, head=model.head, mixtures=model.mixtures, causal=bool(model.causal))

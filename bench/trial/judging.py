@@ -1,0 +1,125 @@
+"""What an arm is worth to the ear: NLL of clips, speech from the engine, scores of each utterance."""
+
+import atexit
+import hashlib
+import math
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.data.audio import FloatArray, write_wav
+from bench.errors import LanewiseError
+from bench.progress import track
+from bench.trial.context import Trial
+from bench.trial.packing import MODEL
+from bench.trial.record import UTTERANCE_METRICS
+
+if TYPE_CHECKING:
+    from bench.measure.sound.pool import SoundPool
+    from bench.models.wavernn import SubbandWaveRNN
+
+Rows = list[dict[str, Any]]
+
+_pools: "dict[int, SoundPool]" = {}
+
+
+def utterance_number(name: str) -> int:
+    """Return the 63-bit counter of an utterance's random numbers: its own whatever else is synthesised."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def file_stem(name: str) -> str:
+    """Return a clip's id as a file name: ids come from corpora, and must not lead out of the folder."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def nlls(trial: Trial, model: "SubbandWaveRNN") -> dict[str, dict[str, float]]:
+    """Return the teacher-forced NLL (bits per full-band sample) of each validation and test clip.
+
+    Raises
+    ------
+    LanewiseError
+        One is not finite.
+    """
+    from bench.learn.evaluate import clip_nlls
+
+    clips = trial.recordings.clips
+    found = {
+        "valid": clip_nlls(model, clips(trial.valid_ids, model.arch)),
+        "test": clip_nlls(model, clips(trial.test_ids, model.arch)),
+    }
+    for split in found.values():
+        for name, bits in split.items():
+            if not math.isfinite(bits):
+                raise LanewiseError(f"the NLL of clip {name} is {bits}: the trained model is broken; lower train.lr")
+    return found
+
+
+def synthesise(trial: Trial) -> dict[str, FloatArray]:
+    """Synthesise the test clips with the engine; return audio (frames * 160,) by clip id."""
+    from bench.engine import Vocoder
+
+    engine = Vocoder(trial.folder / MODEL, trial.isa)
+    seed, temperature = trial.config.seed.recover, trial.config.measure.temperature
+    return {
+        name: engine.synthesize(trial.recordings.mels[name], seed, utterance_number(name), temperature)
+        for name in track(trial.test_ids, "synthesis", len(trial.test_ids))
+    }
+
+
+def score(trial: Trial, made: dict[str, FloatArray], test_nlls: dict[str, float]) -> Rows:
+    """Score the synthesised clips against their recordings; keep the first few as audio.
+
+    Returns
+    -------
+    list of dict
+        The record's `utterances`: every score or None with a reason.
+    """
+    from bench.measure.sound.pool import Pair
+
+    recordings = trial.recordings.audio(trial.test_ids)
+    pairs = [Pair(name, recordings[name], made[name]) for name in trial.test_ids]
+    names = trial.config.measure.metrics
+    scored = {row.id: row for row in _pool().score_many(pairs, names)} if names else {}
+    rows: Rows = []
+    for position, name in enumerate(trial.test_ids):
+        reasons = dict(scored[name].reasons) if name in scored else {}
+        scores = scored[name].scores if name in scored else {}
+        row: dict[str, Any] = {"id": name, **dict.fromkeys(UTTERANCE_METRICS), **scores}
+        row["nll_bits"] = test_nlls.get(name)
+        row["audio"] = None
+        if position < trial.config.measure.audio_clips:
+            row["audio"] = _keep(trial, name, made[name], reasons)
+        for metric in UTTERANCE_METRICS:
+            if row[metric] is None:
+                reasons.setdefault(metric, "not among measure.metrics")
+        row["reasons"] = reasons
+        rows.append(row)
+    return rows
+
+
+def _keep(trial: Trial, name: str, audio: FloatArray, reasons: dict[str, str]) -> str | None:
+    """Write one clip below `audio/`; return its path in the trial's folder."""
+    peak = float(np.abs(audio).max())
+    if not np.isfinite(peak):
+        reasons["audio"] = "the synthesised audio has NaN or infinite samples"
+        return None
+    if peak > 1:
+        reasons["audio"] = f"kept {20 * np.log10(peak):.1f} dB softer: its peak is {peak:.3f} of full scale"
+        audio = audio / np.float32(peak)
+    path = f"audio/{file_stem(name)}.wav"
+    write_wav(trial.folder / path, np.clip(audio, -1, 1))
+    return path
+
+
+def _pool() -> "SoundPool":
+    """Return this process's scoring workers, kept from trial to trial (their libraries take seconds to load)."""
+    from bench.measure.sound.pool import SoundPool
+
+    if os.getpid() not in _pools:
+        pool = SoundPool()
+        atexit.register(pool.close)
+        _pools[os.getpid()] = pool
+    return _pools[os.getpid()]

@@ -1,0 +1,227 @@
+"""The stage that trains an arm, cached by everything that it depends on."""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.config.flat import arm_name, flatten
+from bench.config.matrices import Architecture, Matrix, matrices
+from bench.config.schema import LambdaGrid, TrialConfig
+from bench.progress import Progress, say
+from bench.trial import dense
+from bench.trial.context import Trial
+from bench.trial.dense import MODEL_FILE
+from bench.trial.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.learn.arm import ArmPlan, Curves
+    from bench.models.wavernn import SubbandWaveRNN
+
+VERSION = 1
+"""Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
+
+HOLD = 0.6
+"""Share of an arm's steps at the peak learning rate, then it falls: the same for every arm, whatever its phases."""
+
+MASKS_FILE, FACTS_FILE = "masks.safetensors", "facts.json"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained arm as it lies in the cache.
+
+    Attributes
+    ----------
+    key
+        Hash of everything that it was made from.
+    folder
+        Where its weights and masks are.
+    arch
+        Sizes of its model.
+    tiles
+        Pruning tile of each pruned matrix, by state key.
+    curves
+        `step`, and for each step (None where there is none) `train_nll`, `valid_nll`, `sparsity`, `lambda`.
+    lambda_
+        The lambda used (the last one, if it was controlled); None without a regularizer.
+    milestones
+        Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `recovered`.
+    grid
+        Final validation NLL of each lambda tried, when a grid was.
+    """
+
+    key: str
+    folder: Path
+    arch: dict[str, Any]
+    tiles: dict[str, str]
+    curves: dict[str, list[float | None]]
+    lambda_: float | None
+    milestones: dict[str, float]
+    grid: dict[float, float] = field(default_factory=dict)
+
+    def model(self) -> "SubbandWaveRNN":
+        """Load the model, its pruned weights zero."""
+        from bench.models import checkpoint
+
+        return checkpoint.load(self.folder / MODEL_FILE)[0]
+
+    def masks(self) -> "dict[str, Tensor]":
+        """Load the masks (out, in), True where a weight is kept, by state key; empty for a dense arm."""
+        from safetensors.torch import load_file
+
+        return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
+
+    def matrices(self) -> dict[str, Matrix]:
+        """Describe the model's prunable matrices, by state key."""
+        arch = Architecture(**{item.name: self.arch[item.name] for item in fields(Architecture)})
+        return {matrix.state_key: matrix for matrix in matrices(arch).values()}
+
+
+def trained_arm(trial: Trial) -> Arm:
+    """Return the trained arm, from the cache if the same was trained before.
+
+    With a grid of lambdas each is trained in full, and the one of the best validation NLL after recovery is returned.
+    """
+    lam = trial.config.reg.lambda_
+    if trial.config.reg.kind == "none" or not isinstance(lam, LambdaGrid):
+        return _arm(trial)
+    tried: dict[float, Arm] = {}
+    for value in lam.grid:
+        say(f"lambda {value:g} of {', '.join(f'{item:g}' for item in lam.grid)}")
+        reg = trial.config.reg.model_copy(update={"lambda_": value})
+        tried[value] = _arm(replace(trial, config=trial.config.model_copy(update={"reg": reg})))
+    best = min(tried.values(), key=lambda arm: arm.milestones["recovered"])
+    return replace(best, grid={value: arm.milestones["recovered"] for value, arm in tried.items()})
+
+
+def _arm(trial: Trial) -> Arm:
+    settings = {
+        key: value
+        for key, value in flatten(trial.config).items()
+        if key.startswith(("reg.", "prune.", "train.")) and not key.startswith("train.dense")
+    }
+    inputs = {
+        "dense": dense.key(trial),
+        "data": trial.recordings.hash,
+        "settings": settings,
+        "validate_every": trial.config.train.validate_every,
+        "valid": trial.valid_ids,
+        "seed": trial.config.seed.recover,
+        "version": VERSION,
+    }
+    folder = trial.cache.fetch("arm", inputs, lambda partial, work: _train_arm(trial, partial, work))
+    facts = read_json(folder / FACTS_FILE)
+    return Arm(key=folder.name, folder=folder, **facts)
+
+
+def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
+    from safetensors.torch import save_file
+
+    from bench.learn.arm import train_arm
+    from bench.measure.speed.lock import pause_while_timing
+    from bench.models import checkpoint
+
+    recordings, config = trial.recordings, trial.config
+    start = dense.model(trial)
+    with StepProgress(arm_name(config), config.train.steps) as progress:
+
+        def on_step(step: int, bits: float) -> None:
+            pause_while_timing()
+            progress.at(step, f"{bits:.3f} bit")
+            if trial.on_step is not None:
+                trial.on_step(step, bits)
+
+        result = train_arm(
+            start,
+            recordings.clips(recordings.ids("train"), start.arch),
+            recordings.clips(trial.valid_ids, start.arch),
+            arm_plan(config, start.arch.steps_per_frame),
+            seed=config.seed.recover,
+            checkpoint_dir=work,
+            on_step=on_step,
+        )
+    checkpoint.save(partial / MODEL_FILE, result.model, {"params": flatten(config), "milestones": result.milestones})
+    if result.masks:
+        save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, partial / MASKS_FILE)
+    facts = {
+        "arch": asdict(start.arch),
+        "tiles": result.tiles,
+        "curves": _curves(result.curves),
+        "lambda_": result.lambda_,
+        "milestones": result.milestones,
+    }
+    write_json(partial / FACTS_FILE, facts)
+
+
+def arm_plan(config: TrialConfig, steps_per_frame: int) -> "ArmPlan":
+    """Translate a configuration into the plan of an arm's training."""
+    from bench.learn.arm import ArmPlan, Pruning, Regularization
+    from bench.learn.fit import Optimisation
+    from bench.sparsity.tile import Tile
+
+    train, reg, prune = config.train, config.reg, config.prune
+    regularization = pruning = None
+    if reg.kind != "none":
+        lam = reg.lambda_
+        assert not isinstance(lam, LambdaGrid), "a grid is resolved before"
+        strength: float | Literal["controlled"] = lam if isinstance(lam, float) else "controlled"
+        regularization = Regularization(Tile.parse(str(reg.tile)), reg.form, strength, reg.target or 0.0)
+    if prune.kind != "none":
+        assert prune.sparsity is not None, "the configuration is resolved"
+        pruning = Pruning(
+            Tile.parse(str(prune.tile)),
+            prune.sparsity,
+            prune.kind,
+            prune.schedule,
+            prune.scope,
+            prune.score,
+            prune.keep_diagonal,
+        )
+    return ArmPlan(
+        optimisation=Optimisation(train.steps, train.lr, warmup=min(50, train.steps // 10), hold=HOLD, final=0.05),
+        matrices=prune.matrices,
+        reg=regularization,
+        prune=pruning,
+        reg_steps=round(train.steps * train.shares.reg) if regularization else 0,
+        prune_steps=round(train.steps * train.shares.prune) if pruning else 0,
+        batch=train.batch,
+        frames=train.segment // steps_per_frame,
+        validate_every=train.validate_every,
+        checkpoint_every=train.checkpoint_every,
+    )
+
+
+def _curves(curves: "Curves") -> dict[str, list[float | None]]:
+    """Lay the curves over one axis of steps; step 0 is the dense model."""
+    valid = dict(zip(curves.valid_step, curves.valid_nll, strict=True))
+    steps = [0, *curves.step]
+    return {
+        "step": list(steps),
+        "train_nll": [None, *curves.train_nll],
+        "valid_nll": [valid.get(step) for step in steps],
+        "sparsity": [None, *curves.sparsity],
+        "lambda": [None, *curves.lam],
+    }
+
+
+class StepProgress:
+    """Progress of a training that may begin anywhere: its first step says where."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label, self._total = label, total
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> "StepProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(*error)
+
+    def at(self, step: int, note: str) -> None:
+        """Step `step` (counted from 1) is done."""
+        if self._progress is None:
+            self._progress = Progress(self._label, self._total, step - 1).__enter__()
+        self._progress.advance(1, note)

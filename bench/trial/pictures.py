@@ -1,0 +1,104 @@
+"""Pictures of a trial: where a mask keeps its weights, and what the speech looks like beside the recording."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.audio import FloatArray
+from bench.trial.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.trial.context import Trial
+    from bench.trial.learning import Arm
+
+Matrix = npt.NDArray[np.floating]
+
+MAX_CELLS = 384
+"""Most rows or columns of a heat map; larger masks are drawn as local densities."""
+
+
+def mask_density(mask: npt.NDArray[np.bool_], most: int = MAX_CELLS) -> FloatArray:
+    """Return the kept share of the weights in each cell of a picture of at most `most` x `most` cells.
+
+    Cells hold the same number of weights in each direction, but for the last ones.
+    """
+    rows, columns = (-(-size // most) for size in mask.shape)
+    row_starts = np.arange(0, mask.shape[0], rows)
+    column_starts = np.arange(0, mask.shape[1], columns)
+    sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float64), row_starts, axis=0), column_starts, axis=1)
+    heights = np.diff(np.append(row_starts, mask.shape[0]))
+    widths = np.diff(np.append(column_starts, mask.shape[1]))
+    density: FloatArray = (sums / np.outer(heights, widths)).astype(np.float32)
+    return density
+
+
+def mask_figure(mask: npt.NDArray[np.bool_], title: str, gates: int) -> "Figure":
+    """Draw a mask (out, in), white where pruned, with the borders of its gates."""
+    from matplotlib.figure import Figure
+
+    density = mask_density(mask)
+    out, inputs = mask.shape
+    figure = Figure(figsize=(4.5, 1.2 + 4.0 * min(3.0, out / inputs)), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    image = axes.imshow(
+        density, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=(0, inputs, out, 0)
+    )
+    for border in range(1, gates):
+        axes.axhline(border * out / gates, color="tab:red", linewidth=0.8)
+    axes.set_title(title, fontsize=9)
+    axes.set(xlabel="input", ylabel="output (gates r, z, n)" if gates == 3 else "output")
+    figure.colorbar(image, label="share of weights kept", shrink=0.6)
+    return figure
+
+
+def spectrogram_figure(recording: Matrix, synthesis: Matrix, title: str) -> "Figure":
+    """Draw the log-mel features (frames, 80) of a recording above those of its synthesis, on one colour scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=110)
+    low, high = float(recording.min()), float(recording.max())
+    for place, (name, mel) in enumerate((("recording", recording), ("synthesis", synthesis))):
+        axes = figure.add_subplot(2, 1, place + 1)
+        extent = (0, len(mel) / 100, 0, mel.shape[1])
+        image = axes.imshow(mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma", extent=extent)
+        axes.set(ylabel=f"{name}\nmel band", title=title if place == 0 else "")
+    axes.set_xlabel("seconds")
+    figure.colorbar(image, ax=figure.axes, label="ln magnitude", shrink=0.8)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a PNG, atomically and without a time stamp, so that equal data give equal bytes."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def draw(trial: "Trial", arm: "Arm", rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Draw every mask, and a spectrogram of every clip kept as audio; return the pictures' paths by kind."""
+    from bench.data.audio import read_wav
+    from bench.data.features import log_mel
+
+    masks, spectrograms = [], []
+    for key, mask in arm.masks().items():
+        matrix = arm.matrices()[key]
+        path = f"masks/{matrix.name}.png"
+        title = f"{matrix.name}, tile {arm.tiles[key]}, {1 - float(mask.float().mean()):.1%} pruned"
+        save(mask_figure(mask.numpy(), title, matrix.gates), trial.folder / path)
+        masks.append(path)
+    if masks:  # the masks themselves, by state key: reports draw arms beside each other from them
+        kept = {key: mask.numpy() for key, mask in arm.masks().items()}
+        with atomic_path(trial.folder / "masks.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **kept)
+        masks.append("masks.npz")
+    for row in rows:
+        if row["audio"]:
+            path = f"spectrograms/{Path(row['audio']).stem}.png"
+            synthesis = log_mel(read_wav(trial.folder / row["audio"]))
+            recording = trial.recordings.mels[row["id"]]
+            save(spectrogram_figure(recording, synthesis, str(row["id"])), trial.folder / path)
+            spectrograms.append(path)
+    return {"masks": masks, "spectrograms": spectrograms}

@@ -1,0 +1,163 @@
+"""One trial from its configuration to its record: resumable, its failures recorded, nothing computed ever lost."""
+
+import contextlib
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from bench import __version__, host
+from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
+from bench.config.schema import TrialConfig
+from bench.errors import LanewiseError, UsageError
+from bench.progress import say
+from bench.trial.cache import StageCache
+from bench.trial.context import OnStep, StopEarly, Trial
+from bench.trial.files import read_json, write_json, write_text
+from bench.trial.pipeline import run_stages
+from bench.trial.record import Record, empty_metrics
+
+if TYPE_CHECKING:
+    from bench.trial.tracking import Tracking
+
+IDENTITY_FILE = "trial.json"
+TRACEBACK_FILE = "traceback.txt"
+
+
+def run_trial(
+    config: TrialConfig,
+    folder: Path,
+    *,
+    study: str = "trial",
+    number: int = 0,
+    cache: Path | None = None,
+    tracking: "Tracking | None" = None,
+    on_step: OnStep | None = None,
+) -> Record:
+    """Run one trial, or continue it where it was interrupted.
+
+    Parameters
+    ----------
+    config
+        Resolved configuration (`bench.config.load`).
+    folder
+        The trial's folder. What an earlier run of the same configuration finished there is kept.
+    study, number
+        Which study the trial belongs to, and its number there.
+    cache
+        Folder of the stages that trials share, unless `data.cache` names one; by default `cache` inside `folder`.
+    tracking
+        Bridge to MLflow; its troubles never stop the trial.
+    on_step
+        Called after each optimizer step of the arm; may raise `StopEarly`.
+
+    Returns
+    -------
+    Record
+        As written to `record.json`. A stage that fails gives the state `failed`, a reason and `traceback.txt`;
+        metrics found before stay in the record.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a trial of another configuration.
+    KeyboardInterrupt
+        After a record of state `interrupted` was written; running the trial again goes on from there.
+    """
+    began = time.monotonic()
+    name = run_name(number, arm_name(config), config.seed.recover)
+    started = _adopt(folder, config_hash(config), name)
+    cache_dir = Path(config.data.cache).expanduser() if config.data.cache else cache or folder / "cache"
+    trial = Trial(config, folder, StageCache(cache_dir), on_step)
+    record = Record(
+        study={"name": study, "task": config.task},
+        trial={"number": number, "name": name, "config_hash": config_hash(config), "started": started},
+        state="failed",
+        params=flatten(config),
+        metrics=empty_metrics(),
+        tags=_tags(config, number),
+        artifacts={"config": "config.yaml"},
+    )
+    write_text(folder / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False))
+    if tracking is not None:
+        tracking.start_trial(number, name, record.params, record.tags)
+    try:
+        run_stages(trial, record)
+        record.state = "complete"
+        (folder / TRACEBACK_FILE).unlink(missing_ok=True)
+    except StopEarly as stop:
+        record.state, record.reason = "stopped_early", str(stop) or "stopped by the study"
+    except KeyboardInterrupt:
+        record.state, record.reason = "interrupted", "interrupted; run it again to continue"
+        raise
+    except Exception as error:
+        # Whatever a stage raises is this trial's outcome: it is recorded with its traceback, and the study goes on.
+        record.reason = str(error) if isinstance(error, LanewiseError) else f"{type(error).__name__}: {error}"
+        record.artifacts["traceback"] = TRACEBACK_FILE
+        write_text(folder / TRACEBACK_FILE, traceback.format_exc())
+        say(f"{name}: failed: {record.reason} (details in {folder / TRACEBACK_FILE})")
+    finally:
+        _finish(trial, record, began)
+        if tracking is not None:
+            tracking.sync_record(folder)
+    return record
+
+
+def _finish(trial: Trial, record: Record, began: float) -> None:
+    """Write the record: what was found, and a reason for everything that was not.
+
+    `seconds` of a complete trial is what its stages took, in whatever runs; else how long this run lasted.
+    """
+    for key, value in record.metrics.items():
+        if value is None and not key.endswith((".ci_low", ".ci_high", ".n", ".n_failed")):
+            record.reasons.setdefault(key, f"the trial ended before ({record.reason})")
+    record.trial["ended"] = _now()
+    stages_s = sum(trial.stages.seconds.values())
+    record.trial["seconds"] = round(stages_s if record.state == "complete" else time.monotonic() - began, 3)
+    record.tags["lanewise.stop_reason"] = record.reason or ""
+    record.write(trial.folder)
+
+
+def _adopt(folder: Path, digest: str, name: str) -> str:
+    """Make the folder this trial's, or check that it is; return when the trial was first started.
+
+    Raises
+    ------
+    UsageError
+        It is another trial's.
+    """
+    path = folder / IDENTITY_FILE
+    kept = None
+    if path.is_file():
+        # A damaged file says nothing: the stages check their own inputs anyway.
+        with contextlib.suppress(LanewiseError):
+            kept = read_json(path)
+    if isinstance(kept, dict) and {"config_hash", "name", "started"} <= set(kept):
+        if kept["config_hash"] != digest:
+            raise UsageError(
+                f"{folder}: holds trial {kept['name']} of another configuration ({kept['config_hash']}, this one is "
+                f"{digest}); give another folder, or remove that one"
+            )
+        return str(kept["started"])
+    started = _now()
+    write_json(path, {"config_hash": digest, "name": name, "started": started})
+    return started
+
+
+def _tags(config: TrialConfig, number: int) -> dict[str, str]:
+    git = host.git_state()
+    return {
+        "lanewise.version": __version__,
+        "lanewise.git": str(git["sha"] or "none"),
+        "lanewise.git_dirty": str(git["dirty"]).lower(),
+        "lanewise.cpu": host.cpu_name(),
+        "lanewise.config_hash": config_hash(config),
+        "lanewise.trial_number": str(number),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

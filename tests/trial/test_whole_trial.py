@@ -1,0 +1,275 @@
+"""Whole trials on a tiny corpus: results, resumption after every kind of end, failures recorded, caching."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.errors import LanewiseError, UsageError
+from bench.trial import judging, pictures
+from bench.trial.context import StopEarly
+from bench.trial.record import Record, empty_metrics
+from bench.trial.run import run_trial
+from bench.trial.tracking import Tracking
+from tests.trial.conftest import tiny_config
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> tuple[Path, Record]:
+    folder = tmp_path_factory.mktemp("trial")
+    return folder, run_trial(tiny_config(tiny_corpus), folder, study="tiny", number=3, cache=shared_cache)
+
+
+def figures(record: Record) -> dict[str, Any]:
+    """What must not depend on how often a trial was interrupted."""
+    return {"metrics": record.metrics, "utterances": record.utterances, "curves": record.curves}
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise AssertionError("this was done already and must not be done again")
+
+
+def test_a_trial_ends_with_a_complete_record(finished: tuple[Path, Record]) -> None:
+    folder, record = finished
+    assert record == Record.read(folder)
+    assert record.state == "complete"
+    assert record.trial["name"] == "t0003-simd-8x1-s70-seed0"
+    assert set(record.metrics) == set(empty_metrics())
+    assert record.metrics["quality.stoi.n"] == 2
+    assert {
+        key for key, value in record.metrics.items() if value is None and not key.endswith((".ci_low", ".ci_high"))
+    } == {key for key in record.reasons if key in record.metrics}
+    assert record.reasons["speed.rtf"] == "measure.speed is false"
+    assert record.tags["lanewise.data_hash"].endswith("-mel1")
+    milestones = [record.metrics[f"valid.nll_bits{phase}"] for phase in (".start", ".penalised", ".pruned", "")]
+    assert all(value is not None and 0 < value < 12 for value in milestones)
+
+
+def test_the_packed_model_is_as_sparse_as_asked(finished: tuple[Path, Record]) -> None:
+    _, record = finished
+    tiles = 3 * 16 * 16 // 8
+    assert record.metrics["sparsity.achieved"] == pytest.approx(round(0.7 * tiles) / tiles)
+    assert record.curves["sparsity"][-1] == pytest.approx(record.metrics["sparsity.achieved"])
+
+
+def test_its_artifacts_are_there(finished: tuple[Path, Record]) -> None:
+    folder, record = finished
+    listed = [item for value in record.artifacts.values() for item in (value if isinstance(value, list) else [value])]
+    assert set(record.artifacts) == {"config", "model", "audio", "masks", "spectrograms"}
+    assert len(record.artifacts["audio"]) == len(record.artifacts["spectrograms"]) == 1
+    assert record.artifacts["masks"] == ["masks/gru.recurrent.png"]
+    assert all((folder / item).stat().st_size > 100 for item in listed)
+
+
+def test_curves_share_one_axis(finished: tuple[Path, Record]) -> None:
+    _, record = finished
+    assert record.curves["step"] == list(range(13))
+    assert {len(values) for values in record.curves.values()} == {13}
+    assert [value is not None for value in record.curves["valid_nll"]][::4] == [True] * 4
+
+
+def test_running_it_again_does_nothing(
+    finished: tuple[Path, Record], tiny_corpus: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, record = finished
+    for target in ("bench.learn.arm.train_arm", "bench.learn.dense.train_dense", "bench.engine.pack.pack_vocoder"):
+        monkeypatch.setattr(target, refuse)
+    for name in ("nlls", "synthesise", "score"):
+        monkeypatch.setattr(judging, name, refuse)
+    monkeypatch.setattr(pictures, "draw", refuse)
+    again = run_trial(tiny_config(tiny_corpus), folder, study="tiny", number=3, cache=shared_cache)
+    assert figures(again) == figures(record)
+    assert again.trial["started"] == record.trial["started"]
+    assert again.trial["seconds"] == record.trial["seconds"]
+
+
+def test_an_interrupted_trial_goes_on_to_the_same_result(
+    finished: tuple[Path, Record], tiny_corpus: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(tiny_corpus)
+    steps: list[int] = []
+
+    def interrupt(step: int, bits: float) -> None:
+        steps.append(step)
+        if len(steps) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(config, tmp_path, number=3, on_step=interrupt)
+    record = Record.read(tmp_path)
+    assert record.state == "interrupted"
+    assert record.reasons["quality.nll_bits"].startswith("the trial ended before")
+    record = run_trial(config, tmp_path, number=3, on_step=interrupt)
+    assert steps == list(range(1, 13)), "every step exactly once"
+    assert figures(record) == figures(finished[1])
+
+
+def _run_until_killed(config: Any, folder: Path) -> None:
+    def kill(step: int, bits: float) -> None:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_trial(config, folder, number=3, on_step=kill)
+
+
+def test_a_killed_trial_goes_on_from_its_checkpoint(
+    finished: tuple[Path, Record], tiny_corpus: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(tiny_corpus)
+    process = multiprocessing.get_context("spawn").Process(target=_run_until_killed, args=(config, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "record.json").exists()
+    steps: list[int] = []
+    record = run_trial(config, tmp_path, number=3, on_step=lambda step, _: steps.append(step))
+    assert steps == list(range(5, 13)), "from the checkpoint of step 4"
+    assert figures(record) == figures(finished[1])
+
+
+def test_a_failed_stage_keeps_what_was_found_and_is_resumed(
+    finished: tuple[Path, Record],
+    tiny_corpus: Path,
+    tmp_path: Path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_config(tiny_corpus)
+    with monkeypatch.context() as patch:
+
+        def broken(*_: Any) -> Any:
+            raise RuntimeError("no speech today")
+
+        patch.setattr(judging, "score", broken)
+        failed = run_trial(config, tmp_path, number=3, cache=shared_cache)
+    assert failed.state == "failed"
+    assert failed.reason == "RuntimeError: no speech today"
+    assert "no speech today" in (tmp_path / "traceback.txt").read_text()
+    assert failed.metrics["valid.nll_bits"] is not None
+    assert failed.metrics["size.bytes"] is not None
+    assert failed.reasons["quality.stoi"] == "the trial ended before (RuntimeError: no speech today)"
+    assert Record.read(tmp_path) == failed
+    monkeypatch.setattr(judging, "nlls", refuse)
+    monkeypatch.setattr("bench.learn.arm.train_arm", refuse)
+    record = run_trial(config, tmp_path, number=3, cache=shared_cache)
+    assert record.state == "complete"
+    assert not (tmp_path / "traceback.txt").exists()
+    assert figures(record) == figures(finished[1])
+
+
+def test_a_trial_may_be_stopped_early(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
+    def stop(step: int, bits: float) -> None:
+        if step == 3:
+            raise StopEarly("dominated with 95 % confidence")
+
+    config = tiny_config(tiny_corpus, "seed.recover=5")
+    record = run_trial(config, tmp_path, cache=shared_cache, on_step=stop)
+    assert (record.state, record.reason) == ("stopped_early", "dominated with 95 % confidence")
+    assert record.metrics["speed.rtf"] is None
+
+
+def test_a_host_that_cannot_be_timed_does_not_spoil_the_trial(
+    tiny_corpus: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise LanewiseError("no clock")
+
+    monkeypatch.setattr("bench.measure.speed.rtf.measure_rtf", fails)
+    record = run_trial(tiny_config(tiny_corpus, "measure.speed=true"), tmp_path, cache=shared_cache)
+    assert record.state == "complete"
+    assert record.reasons["speed.rtf"] == "no clock"
+    assert record.tags["lanewise.timing_verdict"] == "not timed: no clock"
+    assert not (tmp_path / "stages" / "speed.json").exists(), "a failure is not kept: the next run times again"
+
+
+def test_a_changed_recording_changes_everything(
+    finished: tuple[Path, Record], tiny_corpus: Path, tmp_path: Path, shared_cache: Path
+) -> None:
+    import soundfile
+
+    changed = tmp_path / "corpus"
+    shutil.copytree(tiny_corpus, changed)
+    name = (changed / "split.csv").read_text().splitlines()[1].split(",")[0]
+    audio, rate = soundfile.read(changed / f"{name}.flac", dtype="int16")
+    audio[1000] += 1
+    soundfile.write(changed / f"{name}.flac", audio, rate, subtype="PCM_16")
+    record = run_trial(tiny_config(changed), tmp_path / "trial", cache=shared_cache)
+    before = finished[1]
+    assert record.tags["lanewise.data_hash"] != before.tags["lanewise.data_hash"]
+    assert record.tags["lanewise.model_sha256"] != before.tags["lanewise.model_sha256"]
+    assert record.metrics["quality.nll_bits"] != before.metrics["quality.nll_bits"]
+
+
+def test_arms_share_the_dense_model(
+    finished: tuple[Path, Record],
+    tiny_corpus: Path,
+    tmp_path: Path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.learn.dense.train_dense", refuse)
+    continued = ["reg.kind=none", "reg.tile=null", "prune.kind=none", "prune.sparsity=null"]
+    dense = run_trial(tiny_config(tiny_corpus, *continued), tmp_path / "dense", cache=shared_cache)
+    random = ["reg.kind=none", "reg.tile=null", "prune.kind=random", "prune.tile=8x1"]
+    control = run_trial(tiny_config(tiny_corpus, *random), tmp_path / "random", cache=shared_cache)
+    assert dense.state == control.state == "complete", (dense.reason, control.reason)
+    assert (dense.metrics["sparsity.achieved"], dense.metrics["train.lambda"]) == (0, None)
+    assert control.metrics["sparsity.achieved"] == finished[1].metrics["sparsity.achieved"]
+    starts = {item.metrics["valid.nll_bits.start"] for item in (dense, control, finished[1])}
+    assert len(starts) == 1, "every arm starts from the same model"
+    assert len({item.metrics["valid.nll_bits"] for item in (dense, control, finished[1])}) == 3
+    assert list(dense.params) == list(control.params) == list(finished[1].params)
+
+
+def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
+    config = tiny_config(tiny_corpus, "reg.lambda={grid: [1e-4, 0.5, 1]}")
+    record = run_trial(config, tmp_path, cache=shared_cache)
+    assert record.state == "complete", record.reason
+    tried = dict(pair.split(": ") for pair in record.tags["lanewise.lambda_grid"].split(", "))
+    assert set(tried) == {"0.0001", "0.5", "1"}
+    best = min(tried, key=lambda lam: float(tried[lam]))
+    assert record.metrics["train.lambda"] == float(best)
+    assert record.metrics["valid.nll_bits"] == pytest.approx(float(tried[best]), abs=0.05)
+
+
+def test_a_folder_of_another_trial_is_refused(finished: tuple[Path, Record], tiny_corpus: Path) -> None:
+    with pytest.raises(UsageError, match="holds trial t0003-simd-8x1-s70-seed0 of another configuration"):
+        run_trial(tiny_config(tiny_corpus, "seed.recover=9"), finished[0])
+
+
+def test_tracking_mirrors_the_trial_and_never_stops_it(
+    tiny_corpus: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracking = Tracking(tmp_path, "tiny")
+    folder = tmp_path / "trials" / "0000"
+    record = run_trial(tiny_config(tiny_corpus), folder, study="tiny", cache=shared_cache, tracking=tracking)
+    assert tracking.trouble is None
+    client = tracking._client()
+    (run,) = client.search_runs([tracking._experiment_id], "tags.`lanewise.kind` = 'trial'")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["quality.nll_bits"] == record.metrics["quality.nll_bits"]
+    top = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "record.json", "model.lwm", "audio", "masks", "spectrograms", "utterances.json"} == top
+    broken = Tracking(tmp_path / "broken", "tiny", "http://127.0.0.1:9")
+    again = run_trial(tiny_config(tiny_corpus), tmp_path / "broken" / "t", cache=shared_cache, tracking=broken)
+    assert again.state == "complete"
+    assert broken.trouble is not None
+
+
+def test_mask_density_is_the_local_mean() -> None:
+    mask = np.random.default_rng(0).random((770, 130)) < 0.3
+    density = pictures.mask_density(mask, most=100)
+    assert density.shape == (97, 65)
+    slow = [[mask[r : r + 8, c : c + 2].mean() for c in range(0, 130, 2)] for r in range(0, 770, 8)]
+    np.testing.assert_allclose(density, slow, rtol=1e-6)
