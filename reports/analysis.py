@@ -1,0 +1,178 @@
+"""Everything that is computed from a study before anything is drawn or written: one object for all outputs. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import LanewiseError
+from reports.columns import PRIMARY, SIZE, SPEED, Column, quality_columns
+from reports.compare import (
+    MARGINS,
+    Difference,
+    Estimate,
+    Scores,
+    difference,
+    estimate,
+    not_worse_than_best,
+    score_tables,
+)
+from reports.loader import BASELINE, Study
+from reports.speed import is_stable, speed_estimate
+
+REFERENCE_ORDER = ("recording", "copy-synthesis", "griffin-lim")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A study with its estimates, differences and marks.
+
+    Attributes
+    ----------
+    arms : the baseline first, then by mean NLL (missing last), then by name
+    columns : metrics that the study has, quality then speed then size
+    estimates : (arm or reference system, metric key) -> mean with interval
+    differences : (arm, quality metric key) -> paired difference to dense-continued
+    marked : metric key -> the best arm and all not significantly worse
+    unmeasured : quality metrics of which no arm has a single score -> why
+    unstable : arms with a timing that the clock gate did not accept
+    """
+
+    study: Study
+    arms: tuple[str, ...]
+    references: tuple[str, ...]
+    columns: tuple[Column, ...]
+    margins: Mapping[str, float]
+    scores: Scores
+    estimates: Mapping[tuple[str, str], Estimate]
+    differences: Mapping[tuple[str, str], Difference]
+    marked: Mapping[str, frozenset[str]]
+    unmeasured: Mapping[str, str]
+    unstable: frozenset[str]
+
+    def column(self, key: str) -> Column | None:
+        """The column of a metric, or None where the study lacks it."""
+        return next((column for column in self.columns if column.key == key), None)
+
+    def value(self, arm: str, key: str) -> float:
+        """Mean of a metric; NaN when missing."""
+        found = self.estimates.get((arm, key))
+        return math.nan if found is None else found.value
+
+    def param(self, arm: str, key: str) -> Any:
+        """A parameter of an arm (the same for all its seeds); None when absent or null."""
+        value = self._first_trials.get(arm, {}).get(key)
+        return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+    @cached_property
+    def _first_trials(self) -> dict[str, dict[Any, Any]]:
+        return {row["arm"]: row for row in self.study.trials.drop_duplicates("arm").to_dict("records")}
+
+    def is_pruned(self, arm: str) -> bool:
+        """Whether the arm's weights were pruned."""
+        sparsity = self.param(arm, "prune.sparsity")
+        return sparsity is not None and float(sparsity) > 0
+
+
+def analyse(study: Study) -> Analysis:
+    """Estimate, compare and mark everything once."""
+    margins = _margins(study.about)
+    quality = quality_columns()
+    scores = score_tables(study.utterances)
+    reference_scores = score_tables(study.references.assign(seed=""))
+    estimates = {key: estimate(table) for key, table in scores.items()}
+    of_references = {key: estimate(table) for key, table in reference_scores.items()}
+    estimates |= {key: found for key, found in of_references.items() if found.n}  # NLL means nothing for a recording
+    timings = {str(arm): timing for arm, timing in study.timing.groupby("arm")}
+    for arm in study.arms:
+        timing = timings.get(arm, study.timing.iloc[:0])
+        for column in (*SPEED, *SIZE):
+            estimates[arm, column.key] = speed_estimate(study.of_arm(arm), timing, column.key)
+    measured = {key for (arm, key) in scores if estimates[arm, key].n}
+    columns = [column for column in quality if column.key in measured or column.key == PRIMARY]
+    columns += [c for c in (*SPEED, *SIZE) if any(estimates[arm, c.key].n for arm in study.arms)]
+    differences = {
+        (arm, column.key): difference(scores, arm, BASELINE, column, margins.get(column.key))
+        for arm in study.arms
+        for column in columns
+        if arm != BASELINE and column in quality
+    }
+    unstable = frozenset(arm for arm in study.arms if not _all_stable(study.of_arm(arm)))
+    timed = [arm for arm in study.arms if arm not in unstable]
+    marked = {c.key: frozenset(not_worse_than_best(scores, study.arms, c)) for c in columns if c in quality}
+    marked |= {c.key: _overlapping_best(estimates, timed, c) for c in columns if c in SPEED}
+    marked |= {c.key: _exactly_best(estimates, study.arms, c) for c in columns if c in SIZE}
+    return Analysis(
+        study=study,
+        arms=_ordered(study.arms, estimates),
+        references=_reference_names(study.references),
+        columns=tuple(columns),
+        margins=margins,
+        scores=scores,
+        estimates=estimates,
+        differences=differences,
+        unmeasured=_reasons(study.utterances, {c.key for c in quality} - measured),
+        marked=marked,
+        unstable=unstable,
+    )
+
+
+def _margins(about: Mapping[str, Any]) -> dict[str, float]:
+    """Non-inferiority margins: the defaults, replaced by those that the study fixed before it ran."""
+    given = about.get("margins") or {}
+    if not isinstance(given, Mapping):
+        raise LanewiseError(f"margins of the study: expected a mapping of metric to number, got {given!r}")
+    margins = dict(MARGINS)
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise LanewiseError(f"margin of {name!r} in the study: expected a number above 0, got {value!r}")
+        key = str(name) if str(name).startswith("quality.") else f"quality.{name}"
+        margins[key] = float(value)
+    return margins
+
+
+def _ordered(arms: list[str], estimates: Mapping[tuple[str, str], Estimate]) -> tuple[str, ...]:
+    def key(arm: str) -> tuple[bool, bool, float, str]:
+        known = estimates.get((arm, PRIMARY))
+        missing = known is None or math.isnan(known.value)
+        return arm != BASELINE, missing, 0.0 if missing or known is None else known.value, arm
+
+    return tuple(sorted(arms, key=key))
+
+
+def _reference_names(references: pd.DataFrame) -> tuple[str, ...]:
+    present = list(dict.fromkeys(references["arm"]))
+    known = [name for name in REFERENCE_ORDER if name in present]
+    return tuple(known + [name for name in present if name not in known])
+
+
+def _reasons(utterances: pd.DataFrame, keys: set[str]) -> dict[str, str]:
+    """The first reason given for each metric that has no score at all; metrics nobody mentions are left out."""
+    rows = utterances[utterances["metric"].isin(keys)].drop_duplicates("metric")
+    return {str(row.metric): str(row.reason) for row in rows.sort_values("metric").itertuples(index=False)}
+
+
+def _all_stable(trials: pd.DataFrame) -> bool:
+    return all(is_stable(verdict) for verdict in trials["timing.verdict"])
+
+
+def _overlapping_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:
+    """Fastest arm by its mean and all whose interval overlaps its own; nothing where there are no intervals."""
+    known = {arm: estimates[arm, column.key] for arm in arms}
+    known = {arm: found for arm, found in known.items() if not math.isnan(found.ci_low)}
+    if not known:
+        return frozenset()
+    best = known[max(known, key=lambda arm: column.sign * known[arm].value)]
+    return frozenset(arm for arm, e in known.items() if e.ci_low <= best.ci_high and best.ci_low <= e.ci_high)
+
+
+def _exactly_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:
+    """Arms with the best value of a quantity that is counted, not measured."""
+    known = {arm: estimates[arm, column.key].value for arm in arms if estimates[arm, column.key].n}
+    if not known or not column.sign:
+        return frozenset()
+    best = max(column.sign * value for value in known.values())
+    return frozenset(arm for arm, value in known.items() if column.sign * value == best)

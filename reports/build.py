@@ -1,0 +1,55 @@
+"""A study's report: tables, figures and the page, written into one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import LanewiseError
+from reports.analysis import Analysis, analyse
+from reports.figures.all import draw_all
+from reports.headline import Sentence, headline
+from reports.loader import load_study
+from reports.page import render
+from reports.tables import write_csv, write_latex, write_markdown
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written, and what it says first."""
+
+    page: Path
+    sentences: list[Sentence]
+    analysis: Analysis
+
+
+def build_report(study_dir: Path, out_dir: Path | None = None) -> Path:
+    """Write `report.html`, `table.csv/.md/.tex` and `figures/` for a study; returns the page's path.
+
+    Parameters
+    ----------
+    study_dir : a study's directory, `runs/<study>`
+    out_dir : where to write; `<study_dir>/report` when None
+
+    Raises
+    ------
+    LanewiseError
+        There is no such study, none of its trials finished, or the folder cannot be written.
+    """
+    return make_report(study_dir, out_dir).page
+
+
+def make_report(study_dir: Path, out_dir: Path | None = None) -> Report:
+    """As `build_report`, with the headline and the analysis behind it."""
+    study_dir = Path(study_dir)
+    analysis = analyse(load_study(study_dir))
+    out = study_dir / "report" if out_dir is None else Path(out_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "table.csv").write_text(write_csv(analysis), encoding="utf-8")
+        (out / "table.md").write_text(write_markdown(analysis), encoding="utf-8")
+        (out / "table.tex").write_text(write_latex(analysis), encoding="utf-8")
+        figures = draw_all(analysis, out / "figures")
+        page = out / "report.html"
+        page.write_text(render(analysis, figures), encoding="utf-8")
+    except OSError as error:
+        raise LanewiseError(f"{out}: cannot write the report ({error}); choose another folder with --out") from error
+    return Report(page, headline(analysis), analysis)

@@ -1,0 +1,76 @@
+"""`lanewise report`: tables, figures and the report page of a study."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from bench.errors import UsageError
+from bench.progress import say
+
+RUNS = Path("runs")
+
+
+@click.command()
+@click.argument("study")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder (default: STUDY/report).")
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="Read the records from MLflow's artifacts instead of a directory; STUDY is then the experiment's name.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the headline and the table as JSON on stdout.")
+def report(study: str, out: Path | None, tracking_uri: str | None, as_json: bool) -> None:
+    """Make report.html, table.csv/.md/.tex and figures of STUDY.
+
+    STUDY is a study's directory (runs/demo) or the name of one under runs/. Trials that did not finish are left
+    out and named.
+
+    \b
+    Examples:
+      lanewise report demo
+      lanewise report runs/paper --out paper-report
+      lanewise report demo --json | jq '.rows[] | {arm, "speed.rtf"}'
+      lanewise report demo --tracking-uri sqlite:///runs/demo/mlflow.db --out from-mlflow
+    """
+    if tracking_uri is None:
+        _make(find_study(study), out, as_json)
+        return
+    if out is None:
+        raise UsageError("--tracking-uri needs --out DIR: there is no study directory to write the report into")
+    from reports.mirror import mirror
+
+    with tempfile.TemporaryDirectory(prefix="lanewise-report-") as folder:
+        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, as_json)
+
+
+def find_study(study: str) -> Path:
+    """The directory of a study given by path or by its name under `runs/`.
+
+    Raises
+    ------
+    UsageError
+        There is none; the message names those that exist.
+    """
+    for candidate in (Path(study), RUNS / study):
+        if candidate.is_dir():
+            return candidate
+    known = sorted(path.parent.name for path in RUNS.glob("*/trials"))
+    hint = f"; studies under {RUNS}/: {', '.join(known)}" if known else f"; there is no study under {RUNS}/ yet"
+    raise UsageError(f"no study {study!r} here or under {RUNS}/{hint}")
+
+
+def _make(study_dir: Path, out: Path | None, as_json: bool) -> None:
+    from reports.build import make_report
+
+    made = make_report(study_dir, out)
+    for sentence in made.sentences:
+        say(sentence.text)
+    say(f"report: {made.page}")
+    if as_json:
+        from reports.tables import table_rows
+
+        headline = [{"kind": sentence.kind, "text": sentence.text} for sentence in made.sentences]
+        document = {"report": str(made.page), "headline": headline, "rows": table_rows(made.analysis)}
+        click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,194 @@
+"""Comparison is statistics: paired differences with intervals, and verdicts that the intervals allow. Pure.
+
+Every difference is against one baseline arm, paired by seeds and utterance. With three or more common seeds the
+interval is Student's t on the paired seed means; with fewer it is a bootstrap over utterances and speaks of
+*this model only*. "On a par" means non-inferior within a margin fixed beforehand, not merely "not significant".
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.measure.statistics import FEWEST_SEEDS, Interval, arm_difference, mean_interval, seed_interval
+from reports.columns import Column
+
+MARGINS: Mapping[str, float] = {"quality.nll_bits": 0.02, "quality.pesq_wb": 0.10, "quality.dnsmos_ovr": 0.05}
+# Below six pairs even a sign test cannot reach 5 % two-sided (2 * 2**-5 = 0.0625), so nothing may be called.
+MIN_PAIRS = 6
+OVER_SEEDS = "over seeds"
+THIS_MODEL = "over utterances, this model only"
+
+BySeed = Mapping[str, Mapping[str, float | None]]
+Scores = Mapping[tuple[str, str], BySeed]
+"""(arm, metric key) -> seed -> utterance -> score, None where missing."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of one metric of one arm.
+
+    `n` counts scores, `n_failed` missing ones, over all seeds; `basis` says what varied in the interval.
+    """
+
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    n_failed: int
+    basis: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Arm minus baseline in the metric's own unit.
+
+    Attributes
+    ----------
+    verdict : "better", "non-inferior", "inferior" or "open" against the margin where there is one;
+        "better", "worse" or "open" where there is none
+    significant : the interval excludes zero
+    n_pairs, n_dropped : pairs (seed, utterance) used, and dropped because either score is missing
+    reason : why nothing could be called (empty otherwise)
+    """
+
+    arm: str
+    baseline: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_pairs: int
+    n_dropped: int
+    n_seeds: int
+    basis: str
+    margin: float | None
+    verdict: str
+    significant: bool
+    reason: str = ""
+
+
+def score_tables(utterances: pd.DataFrame) -> Scores:
+    """Scores by arm and metric, seed and utterance; an utterance that another seed has is missing, not absent."""
+    tables: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
+    keys = (utterances[name].astype(str).tolist() for name in ("arm", "metric", "seed", "utterance"))
+    for arm, metric, seed, utterance, value in zip(*keys, utterances["value"].tolist(), strict=True):
+        scores = tables.setdefault((arm, metric), {}).setdefault(seed, {})
+        scores[utterance] = None if math.isnan(value) else value
+    for by_seed in tables.values():
+        everything = sorted({name for scores in by_seed.values() for name in scores})
+        for seed, scores in by_seed.items():
+            by_seed[seed] = {name: scores.get(name) for name in everything}
+    return tables
+
+
+def estimate(by_seed: BySeed) -> Estimate:
+    """Mean over utterances and seeds, with its interval; missing scores are counted, never zero."""
+    scores = [value for scores in by_seed.values() for value in scores.values()]
+    n = sum(value is not None for value in scores)
+    interval = _over_seeds(by_seed) if len(by_seed) >= FEWEST_SEEDS else mean_interval(_utterance_means(by_seed))
+    low, high = _bounds(interval)
+    value = math.nan if interval.mean is None else interval.mean
+    return Estimate(value, low, high, n, len(scores) - n, "" if math.isnan(low) else _basis(interval))
+
+
+def difference(scores: Scores, arm: str, baseline: str, column: Column, margin: float | None = None) -> Difference:
+    """Paired difference of `arm` to `baseline` in one metric, with a verdict.
+
+    Parameters
+    ----------
+    margin : largest loss that still counts as "on a par", in the metric's unit; None for significance alone
+    """
+    ours, theirs = scores.get((arm, column.key)), scores.get((baseline, column.key))
+    if ours is None or theirs is None:
+        absent = baseline if theirs is None else arm
+        return _uncalled(arm, baseline, column.key, margin, f"{absent} has no {column.label} scores")
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return _uncalled(arm, baseline, column.key, margin, f"shares no seeds with {baseline}")
+    interval = arm_difference({i: ours[s] for i, s in enumerate(seeds)}, {i: theirs[s] for i, s in enumerate(seeds)})
+    pairs = [_pairs(ours[seed], theirs[seed]) for seed in seeds]
+    value = math.nan if interval.mean is None else interval.mean
+    low, high = _bounds(interval)
+    reason = f"only {min(pairs)} pairs of scores, at least {MIN_PAIRS} are needed" if min(pairs) < MIN_PAIRS else ""
+    if reason or math.isnan(low):
+        low = high = math.nan
+    return Difference(
+        arm=arm, baseline=baseline, metric=column.key, value=value, ci_low=low, ci_high=high, n_pairs=sum(pairs),
+        n_dropped=interval.n_failed, n_seeds=len(seeds), basis="" if reason else _basis(interval), margin=margin,
+        verdict="open" if reason else verdict(column.sign, low, high, margin),
+        significant=not reason and not low <= 0 <= high, reason=reason,
+    )  # fmt: skip
+
+
+def verdict(sign: int, low: float, high: float, margin: float | None) -> str:
+    """What an interval of (arm - baseline) allows to be said; `sign` is +1 where more is better, -1 where less is."""
+    worst, best = (low, high) if sign > 0 else (-high, -low)
+    if worst > 0:
+        return "better"
+    if margin is None:
+        return "worse" if best < 0 else "open"
+    if worst > -margin:
+        return "non-inferior"
+    return "inferior" if best < -margin else "open"
+
+
+def not_worse_than_best(scores: Scores, arms: list[str], column: Column) -> set[str]:
+    """The best arm by its mean, and every arm whose paired difference to it is not significantly worse."""
+    means = {arm: mean_of(scores[arm, column.key]) for arm in arms if (arm, column.key) in scores}
+    means = {arm: value for arm, value in means.items() if not math.isnan(value)}
+    if not means or not column.sign:
+        return set()
+    best = max(means, key=lambda arm: column.sign * means[arm])
+    marked = {best}
+    for arm in means:
+        if arm != best:
+            delta = difference(scores, arm, best, column)
+            if not delta.reason and delta.verdict != "worse":
+                marked.add(arm)
+    return marked
+
+
+def mean_of(by_seed: BySeed) -> float:
+    """The mean that `estimate` gives, without its interval."""
+    units = _seed_means(by_seed) if len(by_seed) >= FEWEST_SEEDS else _utterance_means(by_seed)
+    found = [value for value in units if value is not None]
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def _over_seeds(by_seed: BySeed) -> Interval:
+    return seed_interval([mean for mean in _seed_means(by_seed) if mean is not None])
+
+
+def _seed_means(by_seed: BySeed) -> list[float | None]:
+    return [_mean(scores.values()) for scores in by_seed.values()]
+
+
+def _utterance_means(by_seed: BySeed) -> list[float | None]:
+    names = next(iter(by_seed.values()))
+    return [_mean(scores[name] for scores in by_seed.values()) for name in names]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return math.fsum(found) / len(found) if found else None
+
+
+def _pairs(ours: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> int:
+    return sum(value is not None and theirs.get(name) is not None for name, value in ours.items())
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    if interval.low is None or interval.high is None:
+        return math.nan, math.nan
+    return interval.low, interval.high
+
+
+def _basis(interval: Interval) -> str:
+    return THIS_MODEL if interval.this_model_only else OVER_SEEDS
+
+
+def _uncalled(arm: str, baseline: str, metric: str, margin: float | None, reason: str) -> Difference:
+    nan = math.nan
+    return Difference(arm, baseline, metric, nan, nan, nan, 0, 0, 0, "", margin, "open", False, reason)

@@ -1,0 +1,1 @@
+"""Figures: one file per plot, pure data first, drawing second."""

@@ -1,0 +1,216 @@
+"""The verdict in words, made from the data and from nothing else. Pure."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reports.analysis import Analysis
+from reports.columns import PRIMARY
+from reports.compare import Difference, difference
+from reports.loader import BASELINE
+
+RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
+DEMO = "demo"
+SHORT_STEPS = 1000  # measured: recoveries of a few hundred steps separate structures but are far from converged
+CONTROLS = ("small-dense", "random")
+FLATTERY = (
+    "PESQ, STOI, ESTOI, MCD and DNSMOS flatter Griffin-Lim, which keeps the true magnitudes, and punish a model that "
+    "samples. Judge a WaveRNN by its NLL first, by its distance to dense-continued second, and then by your ears."
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One statement; `kind` is verdict, detail, caution, open, control, missing or context."""
+
+    kind: str
+    text: str
+
+
+def headline(analysis: Analysis) -> list[Sentence]:
+    """Sentences in the order of reading; the first is the verdict."""
+    return [
+        *_verdict(analysis),
+        *_short(analysis),
+        *_controls(analysis),
+        *_open(analysis),
+        *_missing(analysis),
+        Sentence("context", _context(analysis)),
+    ]
+
+
+def is_short(analysis: Analysis) -> bool:
+    """Whether the study is the demonstration, or trained its arms too briefly to be a finding."""
+    steps = _steps(analysis)
+    return analysis.study.name == DEMO or (bool(steps) and max(steps) < SHORT_STEPS)
+
+
+def _steps(analysis: Analysis) -> list[int]:
+    trials = analysis.study.trials
+    return sorted({int(steps) for steps in trials["train.steps"].dropna()}) if "train.steps" in trials else []
+
+
+def _verdict(analysis: Analysis) -> Iterator[Sentence]:
+    pruned = [arm for arm in analysis.arms if analysis.is_pruned(arm)]
+    if BASELINE not in analysis.arms:
+        text = f"No verdict: the baseline {BASELINE} did not finish, so no difference can be stated."
+        yield Sentence("verdict", text)
+        return
+    if not pruned:
+        yield Sentence("verdict", "No verdict: no pruned arm finished.")
+        return
+    margin = analysis.margins[PRIMARY]
+    level = [arm for arm in pruned if _difference(analysis, arm).verdict in ("better", "non-inferior")]
+    timed = [arm for arm in level if not math.isnan(analysis.value(arm, RTF))]
+    known = [arm for arm in pruned if not math.isnan(_difference(analysis, arm).value)]
+    told = None
+    if timed:
+        told = min(timed, key=lambda arm: analysis.value(arm, RTF))
+        better = _difference(analysis, told).verdict == "better"
+        relation = "better than" if better else f"non-inferior to (within {margin:g} bit of)"
+        yield Sentence("verdict", f"The fastest pruned arm that is {relation} {BASELINE} is {told}.")
+        yield Sentence("detail", f"{told}: {_figures(analysis, told)}.")
+    elif level:
+        text = (
+            f"Non-inferior to {BASELINE} within {margin:g} bit: {_listed(level)}. Without a measured RTF none of them "
+        )
+        yield Sentence("verdict", text + "can be called fastest.")
+    else:
+        yield Sentence("verdict", f"No pruned arm was shown to be non-inferior to {BASELINE} within {margin:g} bit.")
+        if known:
+            told = min(known, key=lambda arm: _difference(analysis, arm).value)
+            yield Sentence("detail", f"The smallest loss was {told}'s: {_figures(analysis, told)}.")
+    fast = [arm for arm in pruned if arm not in analysis.unstable and not math.isnan(analysis.value(arm, RTF))]
+    fastest = min(fast, key=lambda arm: analysis.value(arm, RTF), default=None)
+    if fastest not in (None, told):
+        yield Sentence("detail", f"The fastest of all pruned arms was {fastest}: {_figures(analysis, str(fastest))}.")
+
+
+def _figures(analysis: Analysis, arm: str) -> str:
+    return f"{_speed(analysis, arm)}; {_loss(_difference(analysis, arm))}"
+
+
+def _short(analysis: Analysis) -> Iterator[Sentence]:
+    if is_short(analysis):
+        steps = _steps(analysis)
+        budget = " to ".join(f"{n:,}" for n in sorted({*steps[:1], *steps[-1:]})) or "few"
+        text = (
+            f"This study is short: its arms were trained for {budget} steps. It shows that the path works, not which "
+            "structure is best; studies/paper.yaml is the real test."
+        )
+        yield Sentence("caution", text)
+
+
+def _controls(analysis: Analysis) -> Iterator[Sentence]:
+    """The pruned arm with the lowest NLL against the controls that any structure has to beat."""
+    column = analysis.column(PRIMARY)
+    controls = [arm for arm in analysis.arms if arm.startswith(CONTROLS)]
+    pruned = [arm for arm in analysis.arms if analysis.is_pruned(arm) and arm not in controls]
+    pruned = [arm for arm in pruned if not math.isnan(analysis.value(arm, PRIMARY))]
+    if column is None or not pruned:
+        return
+    best = pruned[0]
+    words = []
+    for control in controls:
+        found = difference(analysis.scores, best, control, column)
+        called = {"better": "lower than", "worse": "higher than"}.get(found.verdict, "not shown to differ from")
+        words.append(f"{called} that of {control} ({_interval(found)})")
+    rivals = [arm for arm in pruned[1:] if difference(analysis.scores, arm, best, column).verdict == "open"]
+    text = f"Of the pruned arms {best} has the lowest NLL"
+    text += f", not shown to differ from {_listed(rivals)}" if rivals else ""
+    yield Sentence("control", text + (f". Against the controls its NLL is {'; '.join(words)}." if words else "."))
+
+
+def _open(analysis: Analysis) -> Iterator[Sentence]:
+    nll = [d for (_, key), d in analysis.differences.items() if key == PRIMARY]
+    unshown = [d.arm for d in nll if not d.significant and not d.reason]
+    if unshown:
+        yield Sentence("open", f"Not significant: the NLL of {_listed(unshown)} against {BASELINE}.")
+    undecided = [d.arm for d in nll if d.significant and d.verdict == "open"]
+    if undecided:
+        text = f"{_listed(undecided)}: NLL worse than {BASELINE}, but not shown to be worse by more than the margin."
+        yield Sentence("open", text)
+    for found in nll:
+        if found.reason:
+            yield Sentence("open", f"{found.arm}: no NLL difference can be called ({found.reason}).")
+    others = [d for (_, key), d in analysis.differences.items() if key != PRIMARY and not d.reason]
+    if others:
+        called = sum(d.significant for d in others)
+        text = f"Of {len(others)} differences in the other metrics {called} are significant, without any correction "
+        yield Sentence("open", text + "for testing many.")
+
+
+def _missing(analysis: Analysis) -> Iterator[Sentence]:
+    left_out = analysis.study.left_out
+    if left_out:
+        named = _listed([f"trial {item.trial} ({item.arm}, {item.state})" for item in left_out])
+        yield Sentence("missing", f"{len(left_out)} of {len(left_out) + len(analysis.study.trials)} trials are "
+                                  f"left out: {named}.")  # fmt: skip
+    unstable = [arm for arm in analysis.arms if arm in analysis.unstable]
+    if unstable:
+        yield Sentence("missing", f"No stable timing: {_listed(unstable)}; read their speed with care.")
+    failed = {arm: n for arm in analysis.arms if (n := _failed_scores(analysis, arm))}
+    if failed:
+        counts = _listed([f"{arm} ({n})" for arm, n in failed.items()])
+        yield Sentence("missing", f"Scores missing: {counts}; their pairs are dropped, not counted as zero.")
+    if analysis.unmeasured:
+        named = _listed([f"{key.removeprefix('quality.')} ({why})" for key, why in analysis.unmeasured.items()])
+        yield Sentence("missing", f"Not measured: {named}.")
+    for key, what in (("timing.cpu", "CPUs"), ("timing.isa", "ISAs")):
+        different = sorted({str(value) for value in analysis.study.trials[key].dropna()})
+        if len(different) > 1:
+            text = f"Timed on different {what} ({_listed(different)}): compare speed-ups to dense, not RTFs."
+            yield Sentence("missing", text)
+
+
+def _failed_scores(analysis: Analysis, arm: str) -> int:
+    keys = [column.key for column in analysis.columns if column.key.startswith("quality.")]
+    return sum(analysis.estimates[arm, key].n_failed for key in keys if (arm, key) in analysis.estimates)
+
+
+def _context(analysis: Analysis) -> str:
+    trials = analysis.study.trials
+    n_utterances = analysis.study.utterances["utterance"].nunique()
+    seeds = max(len(analysis.study.of_arm(arm)) for arm in analysis.arms)
+    hosts = _listed(sorted({str(cpu) for cpu in trials["timing.cpu"].dropna()})) or "host not recorded"
+    isas = _listed(sorted({str(isa) for isa in trials["timing.isa"].dropna()}))
+    dates = sorted(str(ended)[:10] for ended in trials["ended"].dropna())
+    date = "date not recorded" if not dates else dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    seed_words = "1 seed: every interval speaks of this model only" if seeds == 1 else f"up to {seeds} seeds an arm"
+    parts = [hosts + (f" ({isas})" if isas else ""), date, f"{n_utterances} test utterances", seed_words]
+    return "; ".join(parts) + "."
+
+
+def _difference(analysis: Analysis, arm: str) -> Difference:
+    return analysis.differences[arm, PRIMARY]
+
+
+def _speed(analysis: Analysis, arm: str) -> str:
+    rtf = analysis.estimates[arm, RTF]
+    if math.isnan(rtf.value):
+        return "RTF not measured"
+    text = f"RTF {rtf.value:.4f}"
+    ratio = analysis.estimates[arm, VS_DENSE]
+    if not math.isnan(ratio.value):
+        between = "" if math.isnan(ratio.ci_low) else f" (95 % interval {ratio.ci_low:.2f} to {ratio.ci_high:.2f})"
+        text += f", {ratio.value:.2f} times the speed of the dense engine{between}"
+    return text + (", timing not stable" if arm in analysis.unstable else ", timing stable")
+
+
+def _loss(found: Difference) -> str:
+    if math.isnan(found.value):
+        return f"no NLL difference ({found.reason})"
+    if found.reason:
+        return f"NLL difference {found.value:+.3f} bit, not called ({found.reason})"
+    return f"NLL {found.value:+.3f} bit ({_interval(found)}; {found.basis})"
+
+
+def _interval(found: Difference) -> str:
+    return found.reason or f"95 % interval {found.ci_low:+.3f} to {found.ci_high:+.3f}"
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    """Names as an enumeration, cut after `most` with the rest counted."""
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,0 +1,303 @@
+"""One loader: the records of a study, from a directory or from MLflow's artifacts, as tidy tables.
+
+A trial that is unfinished, failed or unreadable never breaks a report: it is left out, counted and named.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bench.errors import LanewiseError
+
+SCHEMA = 1
+BASELINE = "dense-continued"
+NOT_SCORES = {"id", "audio", "reasons"}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A trial that is in the study but not in the comparison, and why."""
+
+    trial: str
+    arm: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a report reads, as tidy tables.
+
+    Attributes
+    ----------
+    trials : one row per finished trial: `arm`, `seed`, `number`, `folder`, then its params, metrics, tags
+        and `artifacts.config` (the resolved configuration file in its folder), dotted
+    utterances : `arm`, `seed`, `utterance`, `metric` (dotted key), `value` (NaN when missing), `reason`
+    references : the same without `seed`; `arm` is the reference system's name
+    curves : `arm`, `seed`, `step`, then one column per curve
+    timing : `arm`, `seed`, `engine` (model, dense, kernel, limit), `sample_us`
+    parts : `arm`, `seed`, `part`, `us_per_step`
+    audio : `arm`, `seed` (None for references), `utterance`, `path` (existing files only)
+    left_out : trials that did not finish, failed, could not be read or were repeated
+    about : the study file as it ran, `study.yaml` of the study directory (empty without one)
+    """
+
+    name: str
+    root: Path
+    trials: pd.DataFrame
+    utterances: pd.DataFrame
+    references: pd.DataFrame
+    curves: pd.DataFrame
+    timing: pd.DataFrame
+    parts: pd.DataFrame
+    audio: pd.DataFrame
+    left_out: tuple[LeftOut, ...]
+    about: dict[str, Any]
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms with at least one finished trial, in order of their first trial."""
+        return list(dict.fromkeys(self.trials["arm"]))
+
+    def of_arm(self, arm: str) -> pd.DataFrame:
+        """Finished trials of one arm, one per pair of seeds."""
+        return self._by_arm.get(arm, self.trials.iloc[:0])
+
+    @cached_property
+    def _by_arm(self) -> dict[str, pd.DataFrame]:
+        return {str(arm): trials for arm, trials in self.trials.groupby("arm", sort=False)}
+
+
+def load_study(root: Path) -> Study:
+    """Read `trials/*/record.json` and `references.json` below a study directory.
+
+    Raises
+    ------
+    LanewiseError
+        There is no such directory, it holds no records, or none of its trials finished.
+    """
+    folders = sorted(path.parent for path in root.glob("trials/*/record.json"))
+    if not root.is_dir():
+        raise LanewiseError(f"{root}: no such study directory; expected one made by `lanewise sweep run` or `demo`")
+    if not folders:
+        raise LanewiseError(f"{root}: no records (trials/*/record.json) yet; run the study first")
+    finished: list[tuple[Path, dict[str, Any]]] = []
+    left_out: list[LeftOut] = []
+    for folder in folders:
+        record, trouble = _read_record(folder)
+        if trouble is not None:
+            left_out.append(trouble)
+        elif record is not None:
+            finished.append((folder, record))
+    finished, repeated = _newest_of_each(finished)
+    left_out += repeated
+    if not finished:
+        states = "; ".join(f"trial {item.trial} ({item.arm}) {item.state}: {item.reason}" for item in left_out[:5])
+        raise LanewiseError(f"{root}: none of {len(folders)} trials finished, nothing to report. {states}")
+    names = _arm_names([record for _, record in finished])
+    tagged = [(name, _seed_of(record), folder, record) for name, (folder, record) in zip(names, finished, strict=True)]
+    systems = _read_references(root)
+    return Study(
+        name=str(finished[0][1]["study"].get("name") or root.name),
+        root=root,
+        trials=pd.DataFrame([_trial_row(*item) for item in tagged]),
+        utterances=_frame(_score_rows(tagged), ["arm", "seed", "utterance", "metric", "value", "reason"]),
+        references=_frame(_reference_rows(systems), ["arm", "utterance", "metric", "value", "reason"]),
+        curves=_curves(tagged),
+        timing=_frame(_timing_rows(tagged), ["arm", "seed", "engine", "sample_us"]),
+        parts=_frame(_part_rows(tagged), ["arm", "seed", "part", "us_per_step"]),
+        audio=_frame(_audio_rows(tagged, root, systems), ["arm", "seed", "utterance", "path"]),
+        left_out=tuple(left_out),
+        about=_read_about(root),
+    )
+
+
+Tagged = tuple[str, str, Path, dict[str, Any]]
+
+
+def _frame(rows: Iterator[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=columns)
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any] | None, LeftOut | None]:
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return None, LeftOut(folder.name, "?", "unreadable", str(error))
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        got = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        return None, LeftOut(folder.name, "?", "unreadable", f"record schema {got!r}, this version reads {SCHEMA}")
+    malformed = [key for key in ("study", "trial", "params") if not isinstance(record.get(key), dict)]
+    if malformed:
+        return None, LeftOut(folder.name, "?", "unreadable", f"record lacks {', '.join(malformed)}")
+    params = record["params"]
+    arm, state = str(params.get("arm") or "?"), str(record.get("state"))
+    if state != "complete" or arm == "?":
+        reason = record.get("reason") or ("its record names no arm" if arm == "?" else "no reason recorded")
+        return None, LeftOut(folder.name, arm, state, str(reason))
+    return record, None
+
+
+def _seed_of(record: dict[str, Any]) -> str:
+    params = record["params"]
+    return f"{params.get('seed.dense')}/{params.get('seed.recover')}"
+
+
+def _setting(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Everything that makes an arm, seeds aside."""
+    params = {**record["params"], "study": record["study"].get("name")}
+    return tuple(sorted((key, str(value)) for key, value in params.items() if not key.startswith("seed.")))
+
+
+def _newest_of_each(
+    finished: list[tuple[Path, dict[str, Any]]],
+) -> tuple[list[tuple[Path, dict[str, Any]]], list[LeftOut]]:
+    """Keep the newest of trials that repeat the same arm with the same seeds."""
+    newest: dict[Any, tuple[Path, dict[str, Any]]] = {}
+    repeated = []
+    for folder, record in finished:
+        key = (_setting(record), _seed_of(record))
+        if key in newest:
+            old = newest.pop(key)[0].name
+            reason = f"the same arm and seeds were run again as trial {folder.name}"
+            repeated.append(LeftOut(old, str(record["params"]["arm"]), "repeated", reason))
+        newest[key] = (folder, record)
+    return list(newest.values()), repeated
+
+
+def _arm_names(records: list[dict[str, Any]]) -> list[str]:
+    """Name of each record's arm; records that share a name but not their settings get the differing ones appended."""
+    settings: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for record in records:
+        settings.setdefault(str(record["params"]["arm"]), set()).add(_setting(record))
+    names = []
+    for record in records:
+        arm = str(record["params"]["arm"])
+        others = settings[arm]
+        if len(others) > 1:
+            mine = _setting(record)
+            differing = sorted({key for other in others for key, value in set(mine) ^ set(other)})
+            arm += " (" + ", ".join(f"{key}={dict(mine).get(key, 'None')}" for key in differing) + ")"
+        names.append(arm)
+    return names
+
+
+def _trial_row(arm: str, seed: str, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    params = {key: value for key, value in record["params"].items() if key != "arm"}
+    timing = record.get("timing") or {}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "number": record["trial"].get("number"),
+        "folder": folder,
+        "config_hash": record["trial"].get("config_hash"),
+        "started": record["trial"].get("started"),
+        "ended": record["trial"].get("ended"),
+        "seconds": record["trial"].get("seconds"),
+        **params,
+        **{key: _number(value) for key, value in (record.get("metrics") or {}).items()},
+        **{f"reason.{key}": str(value) for key, value in (record.get("reasons") or {}).items()},
+        **(record.get("tags") or {}),
+        **{
+            f"timing.{key}": timing.get(key)
+            for key in ("cpu", "isa", "verdict", "why", "nominal_ghz", "rejected", "pinned")
+        },
+        "artifacts.config": (record.get("artifacts") or {}).get("config"),
+    }
+
+
+def _number(value: Any) -> float:
+    """`value` as a float; NaN for everything that is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def _scores_of(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    reasons = row.get("reasons") or {}
+    for key, raw in row.items():
+        if key in NOT_SCORES or isinstance(raw, str | dict | list):
+            continue
+        value = _number(raw)
+        missing = math.isnan(value)
+        reason = str(reasons.get(key) or "no reason recorded") if missing else None
+        yield {"utterance": str(row["id"]), "metric": f"quality.{key}", "value": value, "reason": reason}
+
+
+def _score_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+    for arm, seed, _, record in tagged:
+        for row in record.get("utterances") or []:
+            yield from ({"arm": arm, "seed": seed, **score} for score in _scores_of(row))
+
+
+def _reference_rows(systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    for system, rows in systems.items():
+        for row in rows:
+            yield from ({"arm": system, **score} for score in _scores_of(row))
+
+
+def _curves(tagged: list[Tagged]) -> pd.DataFrame:
+    frames = []
+    for arm, seed, _, record in tagged:
+        curves = {key: values for key, values in (record.get("curves") or {}).items() if values}
+        length = len(curves.get("step", []))
+        if length:
+            equal = {key: [_number(v) for v in values] for key, values in curves.items() if len(values) == length}
+            frames.append(pd.DataFrame({"arm": arm, "seed": seed, **equal}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["arm", "seed", "step"])
+
+
+def _timing_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+    for arm, seed, _, record in tagged:
+        for engine, samples in ((record.get("timing") or {}).get("samples_us") or {}).items():
+            yield from ({"arm": arm, "seed": seed, "engine": engine, "sample_us": float(us)} for us in samples)
+
+
+def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+    for arm, seed, _, record in tagged:
+        for part, us in ((record.get("timing") or {}).get("parts_us") or {}).items():
+            yield {"arm": arm, "seed": seed, "part": part, "us_per_step": _number(us)}
+
+
+def _audio_rows(tagged: list[Tagged], root: Path, systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    for arm, seed, folder, record in tagged:
+        for row in record.get("utterances") or []:
+            if row.get("audio") and (folder / row["audio"]).is_file():
+                yield {"arm": arm, "seed": seed, "utterance": str(row["id"]), "path": folder / row["audio"]}
+    for system, rows in systems.items():
+        for row in rows:
+            if row.get("audio") and (root / row["audio"]).is_file():
+                yield {"arm": system, "seed": None, "utterance": str(row["id"]), "path": root / row["audio"]}
+
+
+def _read_references(root: Path) -> dict[str, list[dict[str, Any]]]:
+    path = root / "references.json"
+    if not path.is_file():
+        return {}
+    try:
+        systems = json.loads(path.read_text(encoding="utf-8"))["systems"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LanewiseError(
+            f"{path}: cannot be read ({error!r}); delete it and let `lanewise sweep resume` write it again"
+        ) from error
+    return {str(name): rows for name, rows in systems.items()}
+
+
+def _read_about(root: Path) -> dict[str, Any]:
+    path = root / "study.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        about = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise LanewiseError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(about, dict):
+        raise LanewiseError(f"{path}: expected a mapping, got {type(about).__name__}")
+    return about

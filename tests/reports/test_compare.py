@@ -1,0 +1,158 @@
+"""Verdicts, intervals and data behind plots, each against a slow or obvious counterpart."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.columns import Column
+from reports.compare import Scores, difference, estimate, not_worse_than_best, score_tables, verdict
+from reports.figures.speedup import crossing
+from reports.speed import is_stable, median_interval, speed_estimate
+
+NLL = Column("quality.nll_bits", "NLL", "lower", 3, "")
+PESQ = Column("quality.pesq_wb", "PESQ", "higher", 2, "")
+finite = st.floats(-1, 1, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.05, -0.01, "better"),
+        (-0.01, 0.01, "non-inferior"),
+        (0.005, 0.015, "non-inferior"),  # significantly worse, yet by less than the margin
+        (-0.01, 0.03, "open"),
+        (0.01, 0.03, "open"),
+        (0.03, 0.05, "inferior"),
+    ],
+)
+def test_verdict_of_a_loss_against_a_margin(low: float, high: float, expected: str) -> None:
+    assert verdict(-1, low, high, 0.02) == expected
+    assert verdict(+1, -high, -low, 0.02) == expected  # the same where more is better
+
+
+@given(low=finite, width=st.floats(0, 1), margin=st.floats(0.001, 0.5))
+def test_verdict_by_cases(low: float, width: float, margin: float) -> None:
+    """The gain g lies anywhere in [low, high]: ask of the whole interval what each word claims."""
+    high = low + width
+    claims = {
+        "better": low > 0,
+        "non-inferior": -margin < low <= 0,
+        "inferior": high < -margin,
+    }
+    expected = next((word for word, holds in claims.items() if holds), "open")
+    assert verdict(+1, low, high, margin) == expected
+    assert verdict(+1, low, high, None) == ("better" if low > 0 else "worse" if high < 0 else "open")
+
+
+def tables(arms: dict[str, list[list[float | None]]], metric: str = NLL.key) -> Scores:
+    """Scores of arms as seeds of utterances."""
+    rows = [
+        {"arm": arm, "seed": str(seed), "utterance": f"u{i:02d}", "metric": metric,
+         "value": math.nan if value is None else value}
+        for arm, seeds in arms.items()
+        for seed, values in enumerate(seeds)
+        for i, value in enumerate(values)
+    ]  # fmt: skip
+    return score_tables(pd.DataFrame(rows))
+
+
+@given(st.lists(st.one_of(st.none(), finite), min_size=2, max_size=12), st.integers(1, 3))
+def test_estimate_counts_and_averages_what_is_there(values: Sequence[float | None], seeds: int) -> None:
+    found = estimate(tables({"a": [list(values)] * seeds})["a", NLL.key])
+    present = [value for value in values if value is not None]
+    assert (found.n, found.n_failed) == (seeds * len(present), seeds * (len(values) - len(present)))
+    if present:
+        assert found.value == pytest.approx(sum(present) / len(present), abs=1e-12)
+    else:
+        assert math.isnan(found.value)
+
+
+def test_pairing_finds_what_spread_hides() -> None:
+    rng = np.random.default_rng(3)
+    clips = 3 + rng.normal(0, 1, 12)
+    scores = tables({"base": [list(clips)], "arm": [list(clips + 0.05 + rng.normal(0, 0.01, 12))]})
+    found = difference(scores, "arm", "base", NLL, 0.02)
+    assert (found.verdict, found.significant) == ("inferior", True)
+    own = estimate(scores["arm", NLL.key])
+    assert own.ci_high - own.ci_low > 10 * (found.ci_high - found.ci_low)
+
+
+def test_missing_scores_drop_their_pairs_only() -> None:
+    scores = tables({"base": [[1.0, 2, 3, 4, 5, 6, None, 8]], "arm": [[2.0, None, 4, 5, 6, 7, 8, 9]]})
+    found = difference(scores, "arm", "base", NLL)
+    assert (found.value, found.n_pairs, found.n_dropped) == (pytest.approx(1), 6, 2)
+    assert found.verdict == "worse"
+
+
+def test_two_seeds_speak_of_these_models_and_three_of_seeds() -> None:
+    rng = np.random.default_rng(5)
+    seeds = [list(3 + rng.normal(0, 0.1, 8)) for _ in range(3)]
+    worse = [[value + 0.1 for value in scores] for scores in seeds]
+    two = difference(tables({"base": seeds[:2], "arm": worse[:2]}), "arm", "base", NLL)
+    three = difference(tables({"base": seeds, "arm": worse}), "arm", "base", NLL)
+    assert (two.basis, three.basis) == ("over utterances, this model only", "over seeds")
+
+
+def test_marks_follow_the_direction() -> None:
+    values = {"low": [list(np.arange(8.0))], "high": [list(np.arange(8.0) + 1)]}
+    assert not_worse_than_best(tables(values), ["low", "high"], NLL) == {"low"}
+    assert not_worse_than_best(tables(values, PESQ.key), ["low", "high"], PESQ) == {"high"}
+
+
+def test_an_arm_that_cannot_be_compared_with_the_best_is_not_marked() -> None:
+    scores = tables({"best": [[1.0] * 8], "few": [[1.1, *[None] * 7]]})
+    assert not_worse_than_best(scores, ["best", "few"], NLL) == {"best"}
+
+
+@pytest.mark.parametrize("n", [6, 15, 21, 40])
+def test_median_interval_covers_at_least_95_percent(n: int) -> None:
+    rng = np.random.default_rng(n)
+    covered = 0
+    for _ in range(2000):
+        low, high = median_interval(rng.exponential(size=n))
+        covered += low <= math.log(2) <= high
+    assert 0.94 <= covered / 2000 <= 0.99
+
+
+def test_median_interval_needs_six_samples() -> None:
+    assert all(math.isnan(bound) for bound in median_interval(np.arange(5.0)))
+    assert median_interval(np.arange(6.0)) == (0.0, 5.0)
+
+
+def test_speed_interval_is_the_samples_interval_in_the_figures_unit() -> None:
+    samples = np.linspace(9, 11, 21)
+    trials = pd.DataFrame({"seed": ["s"], "speed.rtf": [0.05], "speed.vs_dense": [2.0]})
+    timing = pd.concat(
+        pd.DataFrame({"seed": "s", "engine": engine, "sample_us": samples * factor})
+        for engine, factor in (("model", 1), ("dense", 2))
+    )
+    low, high = median_interval(samples)
+    rtf = speed_estimate(trials, timing, "speed.rtf")
+    assert (rtf.value, rtf.ci_low, rtf.ci_high) == pytest.approx((0.05, 0.05 * low / 10, 0.05 * high / 10))
+    ratio = speed_estimate(trials, timing, "speed.vs_dense")
+    assert (ratio.ci_low, ratio.ci_high) == pytest.approx((2 * low / high, 2 * high / low))
+    assert math.isnan(speed_estimate(trials, timing, "speed.kernel_us").ci_low)
+
+
+def test_three_trials_give_a_t_interval_of_speed() -> None:
+    trials = pd.DataFrame({"seed": list("abc"), "speed.rtf": [0.05, 0.06, 0.07]})
+    found = speed_estimate(trials, pd.DataFrame(columns=["seed", "engine", "sample_us"]), "speed.rtf")
+    assert found.ci_high - found.value == pytest.approx(4.302652730 * 0.01 / math.sqrt(3), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("stable", True), ("unstable", False), (None, False), (math.nan, False), ("", False)]
+)
+def test_stability_is_read_from_the_verdict(words: object, expected: bool) -> None:
+    assert is_stable(words) is expected
+
+
+def test_crossing_is_interpolated_between_measured_points() -> None:
+    points = pd.DataFrame({"sparsity": [0.5, 0.7, 0.9], "speedup": [0.6, 0.9, 1.4]})
+    assert crossing(points) == pytest.approx(0.74)
+    assert crossing(points[points["sparsity"] > 0.8]) is None
