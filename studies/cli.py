@@ -1,0 +1,245 @@
+"""Commands `lanewise sweep` and `lanewise worker`."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.errors import UsageError
+from bench.progress import say
+from studies.folder import StudyFolder, find
+
+if TYPE_CHECKING:
+    from studies.run import Options
+    from studies.study_file import Study
+
+_STUDY = click.argument("study", required=False)
+_STORAGE = click.option("--storage", metavar="URL", help="Optuna's database; by default SQLite in the study's folder.")
+_TRACKING = click.option(
+    "--tracking-uri", metavar="URI", help="MLflow's store; by default SQLite in the study's folder."
+)
+_OUT = click.option("--out", type=click.Path(path_type=Path), help="The study's folder; by default runs/NAME.")
+_WORKERS = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this host."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list of trials.")
+
+
+@click.group()
+def sweep() -> None:
+    """Run, resume, stop or look at a study.
+
+    \b
+    lanewise sweep run studies/paper.yaml --fast
+    lanewise sweep status
+    lanewise sweep resume runs/paper-fast
+    """
+
+
+@sweep.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a trial's or the study's key.")
+@click.option("--trials", type=click.IntRange(1), help="Total number of trials, baselines included.")
+@_WORKERS
+@_STORAGE
+@_TRACKING
+@_OUT
+@click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
+@click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
+@_JSON
+def run(
+    study: Path,
+    assignments: tuple[str, ...],
+    trials: int | None,
+    workers: int,
+    storage: str | None,
+    tracking_uri: str | None,
+    out: Path | None,
+    dry_run: bool,
+    fast: bool,
+    as_json: bool,
+) -> int:
+    """Run the study of a file, or continue it where it was left.
+
+    Exit code 0 when every trial ended well, 3 when some failed, 130 when it was interrupted (after saving).
+
+    \b
+    lanewise sweep run studies/paper.yaml --dry-run
+    lanewise sweep run studies/paper.yaml --fast --set train.steps=500
+    lanewise sweep run my-study.yaml --workers 4 --trials 40
+    """
+    from studies.run import Options
+    from studies.study_file import load
+
+    loaded = load(study, assignments, fast)
+    folder = StudyFolder(out or Path("runs") / loaded.name)
+    if dry_run:
+        return _dry_run(loaded, folder, trials, workers, storage, as_json)
+    return run_and_report(loaded, folder, Options(trials, workers, storage, tracking_uri), as_json)
+
+
+@sweep.command()
+@_STUDY
+@click.option("--trials", type=click.IntRange(1), help="New total number of trials, at least the old one.")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again, from the stages that they finished.")
+@_WORKERS
+@_STORAGE
+@_TRACKING
+@_OUT
+@_JSON
+def resume(
+    study: str | None,
+    trials: int | None,
+    retry_failed: bool,
+    workers: int,
+    storage: str | None,
+    tracking_uri: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Continue a study: trials that were interrupted go on from their checkpoints, under their own numbers.
+
+    STUDY is a folder, a name below runs/, or the study file; by default the study used last.
+
+    \b
+    lanewise sweep resume
+    lanewise sweep resume runs/demo --workers 2
+    """
+    from studies.run import Options
+
+    folder = find(study, out)
+    return run_and_report(folder.load(), folder, Options(trials, workers, storage, tracking_uri, retry_failed), as_json)
+
+
+@sweep.command()
+@_STUDY
+@_STORAGE
+@_OUT
+@_JSON
+def status(study: str | None, storage: str | None, out: Path | None, as_json: bool) -> int:
+    """Show every trial of a study: its state, objective values, and why if it did not finish.
+
+    \b
+    lanewise sweep status
+    lanewise sweep status runs/demo --json | jq '.[] | select(.state == "failed")'
+    """
+    from studies.run import open_store
+    from studies.status import status_rows, status_text
+
+    folder = find(study, out)
+    loaded = folder.load()
+    rows = open_store(loaded, folder, storage).rows()
+    click.echo(json.dumps(status_rows(loaded, rows), indent=1) if as_json else status_text(loaded, rows))
+    return 0
+
+
+@sweep.command()
+@_STUDY
+@click.option("--now", is_flag=True, help="Interrupt this host's workers too (they save first).")
+@_STORAGE
+@_OUT
+def stop(study: str | None, now: bool, storage: str | None, out: Path | None) -> int:
+    """Stop a study after the trials that run now, on every host; `sweep resume` continues it.
+
+    \b
+    lanewise sweep stop
+    lanewise sweep stop runs/demo --now
+    """
+    from studies.run import open_store
+
+    folder = find(study, out)
+    store = open_store(folder.load(), folder, storage)
+    store.set_attribute("stop", time.time())
+    running = [row for row in store.rows() if row.state == "running"]
+    if now:
+        for row in running:
+            if row.owner and row.owner.alive():
+                os.kill(row.owner.pid, signal.SIGINT)
+    when = "as soon as they have saved" if now else "when their trial ends"
+    say(f"{len(running)} trials running; their workers stop {when}; continue with: lanewise sweep resume {folder.root}")
+    return 0
+
+
+@click.command()
+@_STUDY
+@_STORAGE
+@_TRACKING
+@_OUT
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
+def worker(
+    study: str | None, storage: str | None, tracking_uri: str | None, out: Path | None, with_parent: bool
+) -> int:
+    """Join a study that was started: run waiting trials one after another until none is left.
+
+    Start as many as you like, on every machine that reaches the study's folder and database.
+
+    \b
+    lanewise worker runs/paper
+    lanewise worker studies/paper.yaml --storage postgresql://user@host/optuna
+    """
+    from studies.plan import plan
+    from studies.run import default_runner, exit_code, open_store, open_tracking
+    from studies.worker import end_with_parent, work
+
+    _stop_on_signals()
+    if with_parent:
+        end_with_parent(os.getppid())
+    folder = find(study, out)
+    loaded = folder.load()
+    store = open_store(loaded, folder, storage)
+    if not store.count():
+        raise UsageError(f"{folder.root}: the study has no trials yet; start it with `lanewise sweep run`")
+    trials = plan(loaded, store.count())
+    work(loaded, folder, store, open_tracking(loaded, folder, tracking_uri), trials, default_runner())
+    return exit_code([row for row in store.rows() if row.state == "failed"])
+
+
+def _dry_run(
+    study: "Study", folder: StudyFolder, trials: int | None, workers: int, storage: str | None, as_json: bool
+) -> int:
+    from studies.dryrun import plan_rows, plan_text
+    from studies.plan import plan
+    from studies.run import open_store
+
+    known = open_store(study, folder, storage).rows() if folder.holds(study) else []
+    rows = plan_rows(plan(study, trials), known)
+    click.echo(json.dumps(rows, indent=1) if as_json else plan_text(study, folder, rows, workers))
+    return 0
+
+
+def run_and_report(study: "Study", folder: StudyFolder, options: "Options", as_json: bool = False) -> int:
+    """Run a study to its end, say how it went, return the exit code."""
+    from studies.run import exit_code, run_study
+    from studies.status import status_rows, status_text
+
+    _stop_on_signals()
+    try:
+        rows = run_study(study, folder, options)
+    except KeyboardInterrupt:
+        say(f"stopped; everything so far is saved. Continue with: lanewise sweep resume {folder.root}")
+        raise
+    if as_json:
+        click.echo(json.dumps(status_rows(study, rows), indent=1))
+    else:
+        say(status_text(study, rows))
+    code = exit_code(rows)
+    if code == 130:
+        say(f"not finished; continue with: lanewise sweep resume {folder.root}")
+    elif code == 3:
+        say(f"some trials failed: their tracebacks are in {folder.root}/trials/NNNN/traceback.txt")
+        say(f"once the cause is gone: lanewise sweep resume {folder.root} --retry-failed")
+    return code
+
+
+def _stop_on_signals() -> None:
+    """Let SIGTERM (a scheduler's, a container's) save and end as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)  # a background process of a script starts with SIGINT ignored

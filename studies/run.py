@@ -1,0 +1,223 @@
+"""A whole study: its trials planned and enqueued, workers started, references scored, MLflow brought up to date."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from bench.host import usable_cores
+from bench.progress import say
+from studies.folder import StudyFolder
+from studies.plan import Planned, dense_config, plan
+from studies.study_file import Study
+from studies.worker import Runner, work
+
+if TYPE_CHECKING:
+    from bench.trial.tracking import Tracking
+    from studies.store import Row, Store
+
+_WORKER_END_S = 120.0
+"""How long an interrupted worker may take to save."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run, which no result depends on."""
+
+    trials: int | None = None
+    workers: int = 1
+    storage: str | None = None
+    tracking_uri: str | None = None
+    retry_failed: bool = False
+    """Whether trials that failed are run again, from the stages that they finished."""
+    recordings: bool = True
+    """Whether the recordings are read here: to refuse changed ones, and to score the reference systems."""
+    tracked: bool = True
+    """Whether MLflow is kept up to date."""
+
+
+def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runner | None = None) -> "list[Row]":
+    """Run or continue a study until every trial has ended, or it is stopped.
+
+    Parameters
+    ----------
+    study, folder
+        What to run and where; a folder that holds the same study is continued.
+    options
+        Number of workers, stores.
+    runner
+        What runs one trial; `bench.trial.run_trial` by default. Only with one worker.
+
+    Returns
+    -------
+    list of Row
+        Every trial as it ended.
+
+    Raises
+    ------
+    UsageError
+        The folder holds another study.
+    KeyboardInterrupt
+        After saving.
+    """
+    trials = plan(study, options.trials)
+    if folder.adopt(study, options.storage, options.tracking_uri):
+        say(f"continuing the study in {folder.root}")
+    store = open_store(study, folder, options.storage)
+    _check_plan(store, trials, folder)
+    if options.recordings:
+        _check_inputs(store, trials, folder)
+    if options.retry_failed:
+        _retry_failed(study, store)
+    store.enqueue([planned.attributes() for planned in trials])
+    store.set_attribute("stop", None)
+    for number in store.reap(forgive=True):
+        say(f"trial {number}: interrupted earlier; it is continued from its last checkpoint")
+    tracking = open_tracking(study, folder, options.tracking_uri) if options.tracked else None
+    if tracking is not None:
+        tracking.log_study(files={folder.study_file: None}, tags=_study_tags(study))
+    if options.workers == 1:
+        everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
+        work(study, folder, store, tracking, everything, runner or default_runner())
+    else:
+        _work_in_processes(folder, options)
+        for number in store.reap():
+            say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
+    rows = store.rows()
+    if all(ended(row) for row in rows):
+        if options.recordings:
+            from studies.references import ensure_references
+
+            ensure_references(dense_config(study), folder)
+        if tracking is not None:
+            tracking.sync_all()
+            kept = {folder.references: None, folder.references.with_suffix(""): "references"}
+            files = {path: place for path, place in kept.items() if path.exists()}
+            tracking.log_study(files=files, metrics=_counts(rows), finished=True)
+    return rows
+
+
+def open_store(study: Study, folder: StudyFolder, storage: str | None = None) -> "Store":
+    """Open (or create) the study's trials."""
+    from studies.store import Store, check_url
+
+    url = folder.storage_url(storage)
+    check_url(url)
+    return Store(url, study.name, study.directions)
+
+
+def open_tracking(study: Study, folder: StudyFolder, tracking_uri: str | None = None) -> "Tracking":
+    """Open the study's bridge to MLflow."""
+    from bench.trial.tracking import Tracking
+
+    return Tracking(folder.root, study.name, folder.tracking_uri(tracking_uri))
+
+
+def default_runner() -> Runner:
+    """Return what runs a real trial (imports torch)."""
+    from bench.trial.run import run_trial
+
+    return run_trial
+
+
+def ended(row: "Row") -> bool:
+    """Say whether a trial has ended, well or not."""
+    return row.state in ("complete", "failed", "skipped", "stopped_early", "infeasible")
+
+
+def exit_code(rows: "Sequence[Row]") -> int:
+    """Return 0 when all is well, 3 when the study is finished with failed trials, 130 when trials are left to run."""
+    if not all(ended(row) for row in rows):
+        return 130
+    return 3 if any(row.state == "failed" for row in rows) else 0
+
+
+def _check_plan(store: "Store", trials: Sequence[Planned], folder: StudyFolder) -> None:
+    """Refuse to go on when the same study file now means other trials (defaults changed with the version, say)."""
+    for row, planned in zip(store.rows(), trials, strict=False):
+        known = planned.config_hash
+        if known and row.config_hash and row.config_hash != known:
+            raise UsageError(
+                f"{folder.root}: trial {row.number} was planned as {row.arm} ({row.config_hash}) and is now "
+                f"{planned.arm} ({known}) although the study file is the same; another version of Lanewise started it. "
+                "Go on with that version, or start afresh with --out DIR"
+            )
+
+
+def _retry_failed(study: Study, store: "Store") -> None:
+    """Make the study's trials anew: those that have a finished record take it over, the others run."""
+    if study.sampled:
+        raise UsageError(f"{study.name}: its sampler has learnt from what failed; raise the number of trials instead")
+    failed = sum(row.state == "failed" for row in store.rows())
+    if failed:
+        store.reap(forgive=True)
+        store.start_over()
+        say(f"{failed} failed trials are run again")
+
+
+def _check_inputs(store: "Store", trials: Sequence[Planned], folder: StudyFolder) -> None:
+    """Refuse to go on when a recording or a checkpoint has changed since the study was started."""
+    from bench.config.checkpoints import checkpoint_path
+    from bench.data.corpus import load_corpus
+
+    configs = [planned.config for planned in trials if planned.config is not None]
+    found = {}
+    for spec in {config.data.corpus for config in configs}:
+        found[f"the recordings of {spec}"] = load_corpus(spec).content_hash()
+    for init in {config.model.init for config in configs} - {"dense", "scratch"}:
+        found[f"the checkpoint {init}"] = hashlib.sha256(checkpoint_path(init).read_bytes()).hexdigest()
+    known: dict[str, str] = store.attribute("inputs") or {}
+    changed = [name for name in sorted(found) if known.get(name, found[name]) != found[name]]
+    if changed:
+        raise UsageError(
+            f"{folder.root}: {', '.join(changed)} changed since this study was started, and mixing results would "
+            "compare what is not comparable; start it afresh with --out DIR (or another `name:`), or restore them"
+        )
+    store.set_attribute("inputs", known | found)
+
+
+def _work_in_processes(folder: StudyFolder, options: Options) -> None:
+    """Start the workers and wait for them; on Ctrl-C have each save and end."""
+    environment = dict(os.environ)
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // options.workers)))
+    command = [
+        sys.executable,
+        "-c",
+        "from bench.cli.main import main; main()",
+        "worker",
+        str(folder.root),
+        "--with-parent",
+    ]
+    for flag, value in (("--storage", options.storage), ("--tracking-uri", options.tracking_uri)):
+        command += [flag, value] if value else []
+    workers = [
+        subprocess.Popen(command, env=environment, start_new_session=True, stdout=sys.stderr)
+        for _ in range(options.workers)
+    ]
+    try:
+        for worker in workers:
+            worker.wait()
+    except KeyboardInterrupt:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _WORKER_END_S
+        for worker in workers:
+            worker.wait(max(deadline - time.monotonic(), 0.1))
+        raise
+
+
+def _study_tags(study: Study) -> dict[str, str]:
+    tags = {f"lanewise.margin.{key}": f"{value:g}" for key, value in study.margins.items()}
+    return tags | {"lanewise.study": study.name, "lanewise.objectives": ", ".join(study.objectives)}
+
+
+def _counts(rows: "Sequence[Row]") -> dict[str, float]:
+    states = ("complete", "failed", "skipped", "stopped_early", "infeasible")
+    return {f"trials.{state}": float(sum(row.state == state for row in rows)) for state in states}
