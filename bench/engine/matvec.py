@@ -1,0 +1,77 @@
+"""One weight matrix with the kernel of its tile, and what its speed is measured against."""
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.engine.isa import resolve_isa
+from bench.engine.layout import Floats, Mask, pack_matrix
+from bench.engine.native import core
+
+
+class MatVec:
+    """y = W x with W (out, in) packed for one tile and ISA.
+
+    Parameters
+    ----------
+    weight, tile, mask, gates
+        As in `bench.engine.layout.pack_matrix`, which also lists the errors.
+    isa
+        As in `resolve_isa`.
+
+    Attributes
+    ----------
+    bytes
+        Bytes that a product reads: weights, indices and counts.
+    blocks
+        Tiles kept.
+    isa
+        The ISA bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weight = np.eye(16, dtype=np.float32)
+    >>> MatVec(weight, "4x1").run(np.arange(16, dtype=np.float32))[:3].tolist()
+    [0.0, 1.0, 2.0]
+    """
+
+    def __init__(
+        self, weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gates: int = 1, isa: str | None = None
+    ) -> None:
+        self.isa = resolve_isa(isa)
+        self.packed = pack_matrix(weight, tile, mask, gates)
+        p = self.packed
+        self._native = core.MatVec(
+            self.isa, p.layout, p.group, p.rows, p.cols, p.gates, p.weights, p.index, p.counts
+        )  # fmt: skip
+        self.bytes: int = self._native.bytes
+        self.blocks = p.blocks
+
+    def run(self, x: npt.ArrayLike) -> Floats:
+        """The product with x (in,), (out,)."""
+        return np.asarray(self._native.run(_vector(x)))
+
+    def run_ns(self, x: npt.ArrayLike, reps: int) -> float:
+        """Nanoseconds of `reps` products in a row."""
+        return float(self._native.run_ns(_vector(x), reps))
+
+    def read_ns(self, reps: int) -> float:
+        """Nanoseconds of reading this matrix's own bytes `reps` times with the ISA's widest loads: the read limit."""
+        return float(self._native.read_ns(reps))
+
+
+def add_chain_ns(n: int) -> float:
+    """Nanoseconds of n dependent additions, one cycle each: tells the clock that the core really runs at."""
+    return float(core.add_chain_ns(n))
+
+
+def read_ns(buffer: npt.NDArray[np.generic], reps: int, isa: str | None = None) -> float:
+    """Nanoseconds of reading a contiguous buffer `reps` times with the ISA's widest loads.
+
+    A last part shorter than eight vectors is not read.
+    """
+    return float(core.read_ns(np.ascontiguousarray(buffer).view(np.uint8).ravel(), reps, resolve_isa(isa)))
+
+
+def _vector(x: npt.ArrayLike) -> Floats:
+    return np.ascontiguousarray(x, dtype=np.float32)

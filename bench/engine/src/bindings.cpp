@@ -1,0 +1,234 @@
+// The Python module bench.engine._core: thin wrappers, the GIL released while the core computes.
+#include "clock.hpp"
+#include "error.hpp"
+#include "isa.hpp"
+#include "philox.hpp"
+#include "vocoder.hpp"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using lanewise::Error;
+
+template <typename T> using Array1 = nb::ndarray<const T, nb::shape<-1>, nb::c_contig, nb::device::cpu>;
+template <typename T> using Array2 = nb::ndarray<const T, nb::shape<-1, -1>, nb::c_contig, nb::device::cpu>;
+
+// A new numpy array that owns its memory.
+template <typename T, typename... Sizes> nb::ndarray<nb::numpy, T> new_array(T*& data, Sizes... sizes) {
+    data = new T[(static_cast<std::size_t>(sizes) * ... * std::size_t{1})];
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return nb::ndarray<nb::numpy, T>(data, {static_cast<std::size_t>(sizes)...}, owner);
+}
+
+class MatVec {
+public:
+    MatVec(const std::string& isa, const std::string& format, std::uint32_t group, std::uint32_t rows,
+           std::uint32_t cols, std::uint32_t gates, Array1<float> weights, Array1<std::uint16_t> index,
+           Array1<std::uint32_t> counts)
+        : isa_(&lanewise::find_isa(isa)), x_(cols + lanewise::kInputPadding), scratch_(cols + lanewise::kInputPadding),
+          y_(rows) {
+        matrix_ = lanewise::Matrix(
+            "matrix", {lanewise::parse_format(format), group, rows, cols, gates, nullptr, nullptr, nullptr},
+            weights.data(), weights.size(), index.data(), index.size(), counts.data(), counts.size());
+        kernel_ = lanewise::matvec_kernel(*isa_->kernels, matrix_.view());
+    }
+
+    nb::ndarray<nb::numpy, float> run(Array1<float> x) {
+        take(x);
+        float* y;
+        auto result = new_array(y, matrix_.view().rows);
+        kernel_(matrix_.view(), x_.data(), y, scratch_.data());
+        return result;
+    }
+    double run_ns(Array1<float> x, int reps) {
+        take(x);
+        nb::gil_scoped_release release;
+        const double begin = lanewise::now_ns();
+        for (int i = 0; i < reps; ++i)
+            kernel_(matrix_.view(), x_.data(), y_.data(), scratch_.data());
+        return lanewise::now_ns() - begin;
+    }
+    double read_ns(int reps) {
+        nb::gil_scoped_release release;
+        const double begin = lanewise::now_ns();
+        for (int i = 0; i < reps; ++i)
+            sink_ = sink_ | matrix_.read(isa_->kernels->read);
+        return lanewise::now_ns() - begin;
+    }
+    std::size_t bytes() const { return matrix_.bytes(); }
+
+private:
+    void take(const Array1<float>& x) {
+        if (x.size() != matrix_.view().cols)
+            throw Error("x has the wrong length");
+        std::memcpy(x_.data(), x.data(), x.size() * sizeof(float));
+    }
+
+    const lanewise::Isa* isa_;
+    lanewise::Matrix matrix_;
+    lanewise::MatVecFn kernel_;
+    lanewise::Aligned<float> x_, scratch_, y_;
+    volatile std::uint64_t sink_ = 0;
+};
+
+lanewise::Utterance utterance_of(const lanewise::Vocoder& vocoder, const Array2<float>& mel, std::uint64_t seed,
+                                 std::uint64_t number, double temperature) {
+    if (mel.shape(0) == 0 || mel.shape(1) != vocoder.shape().mels)
+        throw Error("mel has the wrong shape");
+    lanewise::Utterance u{};
+    u.mel = mel.data();
+    u.frames = mel.shape(0);
+    u.seed = seed;
+    u.number = number;
+    u.temperature = temperature;
+    return u;
+}
+
+nb::ndarray<nb::numpy, float> synthesize(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed,
+                                         std::uint64_t number, double temperature) {
+    auto u = utterance_of(vocoder, mel, seed, number, temperature);
+    auto result = new_array(u.audio, u.frames * vocoder.shape().samples_per_frame());
+    nb::gil_scoped_release release;
+    vocoder.run(u);
+    return result;
+}
+
+nb::ndarray<nb::numpy, std::uint8_t> levels(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed,
+                                            std::uint64_t number, double temperature) {
+    auto u = utterance_of(vocoder, mel, seed, number, temperature);
+    auto result = new_array(u.levels, u.frames * vocoder.shape().steps_per_frame, vocoder.shape().bands);
+    nb::gil_scoped_release release;
+    vocoder.run(u);
+    return result;
+}
+
+nb::ndarray<nb::numpy, std::uint8_t> teacher_force(const lanewise::Vocoder& vocoder, Array2<float> mel,
+                                                   Array2<std::uint8_t> forced, std::uint64_t seed,
+                                                   std::uint64_t number, double temperature) {
+    auto u = utterance_of(vocoder, mel, seed, number, temperature);
+    if (forced.shape(0) != u.frames * vocoder.shape().steps_per_frame || forced.shape(1) != vocoder.shape().bands) {
+        throw Error("indices have the wrong shape");
+    }
+    u.forced = forced.data();
+    auto result = new_array(u.levels, forced.shape(0), forced.shape(1));
+    nb::gil_scoped_release release;
+    vocoder.run(u);
+    return result;
+}
+
+double run_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
+    auto u = utterance_of(vocoder, mel, seed, 0, 1.0);
+    lanewise::Aligned<float> audio(u.frames * vocoder.shape().samples_per_frame());
+    u.audio = audio.data();
+    nb::gil_scoped_release release;
+    const double begin = lanewise::now_ns();
+    vocoder.run(u);
+    return lanewise::now_ns() - begin;
+}
+
+std::array<double, lanewise::kParts> parts_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
+    auto u = utterance_of(vocoder, mel, seed, 0, 1.0);
+    lanewise::Aligned<float> audio(u.frames * vocoder.shape().samples_per_frame());
+    u.audio = audio.data();
+    nb::gil_scoped_release release;
+    return vocoder.run_timed(u);
+}
+
+// n dependent additions, one cycle each on every core we know: what the clock really runs at.
+double add_chain_ns(std::uint64_t n) {
+    nb::gil_scoped_release release;
+    std::uint64_t value = 0, one = 1;
+    asm volatile("" : "+r"(one)); // a constant could be folded away by the compiler or by the core
+    const double begin = lanewise::now_ns();
+    for (std::uint64_t i = 0; i < n / 32; ++i) {
+#pragma GCC unroll 32
+        for (int k = 0; k < 32; ++k) {
+            value += one;
+            asm volatile("" : "+r"(value));
+        }
+    }
+    for (std::uint64_t i = 0; i < n % 32; ++i) {
+        value += one;
+        asm volatile("" : "+r"(value));
+    }
+    return lanewise::now_ns() - begin;
+}
+
+double read_ns(nb::ndarray<const std::uint8_t, nb::shape<-1>, nb::c_contig, nb::device::cpu> buffer, int reps,
+               const std::string& isa) {
+    const auto read = lanewise::find_isa(isa).kernels->read;
+    nb::gil_scoped_release release;
+    volatile std::uint64_t sink = 0;
+    const double begin = lanewise::now_ns();
+    for (int i = 0; i < reps; ++i)
+        sink = sink | read(buffer.data(), buffer.size());
+    return lanewise::now_ns() - begin;
+}
+
+nb::ndarray<nb::numpy, float> apply(const std::string& function, Array1<float> x, const std::string& isa) {
+    const lanewise::Kernels& kernels = *lanewise::find_isa(isa).kernels;
+    float* y;
+    auto result = new_array(y, x.size());
+    (function == "exp" ? kernels.exp : function == "sigmoid" ? kernels.sigmoid : kernels.tanh)(x.size(), x.data(), y);
+    return result;
+}
+
+} // namespace
+
+NB_MODULE(_core, m) {
+    nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
+        try {
+            std::rethrow_exception(pointer);
+        } catch (const Error& error) {
+            nb::object type = nb::module_::import_("bench.errors").attr("LanewiseError");
+            PyErr_SetString(type.ptr(), error.what());
+        }
+    });
+
+    m.def("host_isas", [] {
+        std::vector<std::string> names;
+        for (const auto& isa : lanewise::host_isas())
+            names.emplace_back(isa.name);
+        return names;
+    });
+    m.def("built_isas", &lanewise::built_isas);
+    m.def("checksum", [](nb::bytes file) {
+        return lanewise::checksum(reinterpret_cast<const unsigned char*>(file.c_str()), file.size());
+    });
+    m.def("read_header", [](const std::string& path) { return std::string(lanewise::PackedFile(path).header_text()); });
+    m.def("philox", &lanewise::philox, "counter"_a, "key"_a);
+    m.def("uniform", &lanewise::uniform, "word"_a);
+    m.def("apply", &apply, "function"_a, "x"_a, "isa"_a);
+    m.def("add_chain_ns", &add_chain_ns, "n"_a);
+    m.def("read_ns", &read_ns, "buffer"_a, "reps"_a, "isa"_a);
+
+    nb::class_<MatVec>(m, "MatVec")
+        .def(nb::init<const std::string&, const std::string&, std::uint32_t, std::uint32_t, std::uint32_t,
+                      std::uint32_t, Array1<float>, Array1<std::uint16_t>, Array1<std::uint32_t>>(),
+             "isa"_a, "format"_a, "group"_a, "rows"_a, "cols"_a, "gates"_a, "weights"_a, "index"_a, "counts"_a)
+        .def("run", &MatVec::run, "x"_a)
+        .def("run_ns", &MatVec::run_ns, "x"_a, "reps"_a)
+        .def("read_ns", &MatVec::read_ns, "reps"_a)
+        .def_prop_ro("bytes", &MatVec::bytes);
+
+    nb::class_<lanewise::Vocoder>(m, "Vocoder")
+        .def(nb::init<const std::string&, const std::string&>(), "path"_a, "isa"_a)
+        .def_prop_ro("header", &lanewise::Vocoder::header)
+        .def_prop_ro("isa", &lanewise::Vocoder::isa)
+        .def_prop_ro("table_bytes", [](const lanewise::Vocoder& v) { return v.shape().table_floats() * sizeof(float); })
+        .def_prop_ro("mel_mean", [](const lanewise::Vocoder& v) { return v.mel_mean(); })
+        .def_prop_ro("mel_std", [](const lanewise::Vocoder& v) { return v.mel_std(); })
+        .def("synthesize", &synthesize, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
+        .def("indices", &levels, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
+        .def("teacher_force", &teacher_force, "mel"_a, "indices"_a, "seed"_a, "utterance"_a, "temperature"_a)
+        .def("run_ns", &run_ns, "mel"_a, "seed"_a)
+        .def("parts_ns", &parts_ns, "mel"_a, "seed"_a);
+}

@@ -1,0 +1,32 @@
+// Heads and sampling in double precision, for the few draws that rounding could decide: a level is then a property of
+// the state and the random number, not of an ISA's order of sums. Slow, rarely run.
+#pragma once
+
+#include "kernels.hpp"
+
+#include <vector>
+
+namespace lanewise {
+
+class ExactHead {
+public:
+    ExactHead() = default;
+    // The layers f = relu(fc h + fc_bias), p = out f + out_bias.
+    ExactHead(const MatrixView& fc, const float* fc_bias, const MatrixView& out, const float* out_bias);
+
+    // One level per band, from the state h and uniform (bands) in (0, 1).
+    void sample(const Mixture& mixture, const float* h, const double* uniform, std::uint8_t* level) const;
+
+private:
+    struct Layer {
+        Layer() = default;
+        Layer(const MatrixView& m, const float* bias);
+        std::vector<double> operator()(const std::vector<double>& x) const;
+
+        std::vector<float> weights; // (cols, rows)
+        std::vector<float> bias;    // (rows)
+    };
+    Layer fc_, out_;
+};
+
+} // namespace lanewise

@@ -1,0 +1,82 @@
+// The table of kernels that each ISA fills; a layer picks its functions once, when it is loaded.
+#pragma once
+
+#include "matrix.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lanewise {
+
+// y (rows) = m x. x needs kInputPadding readable finite floats behind its end; scratch needs cols + kInputPadding
+// floats (compact layouts gather x into it) and must not overlap.
+using MatVecFn = void (*)(const MatrixView& m, const float* x, float* y, float* scratch);
+
+constexpr int kMaxBands = 16;
+constexpr int kMaxMixtures = 16;
+constexpr int kLevels = 256;
+constexpr int kProbes = 16; // bin edges tested at once when sampling; two rounds find one of 256 levels
+
+// Bin edges of the quantiser in the order of the two rounds of a search; see make_edges().
+struct Edges {
+    alignas(kAlignment) float coarse[kProbes];
+    alignas(kAlignment) float fine[kLevels];
+    double exact[kLevels - 1];
+};
+
+// Smallest log-scale of a logistic, a floor shared with the model.
+constexpr float kLeastLogScale = -9.0f;
+
+struct Mixture {
+    int bands, mixtures;
+    double temperature;
+    const Edges* edges;
+    const float* bias; // (bands, 3, mixtures), added to the parameters
+};
+
+struct GruStep {
+    std::size_t hidden;
+    const float* conditioning;          // (3 * hidden): w_cond c + biases of this frame
+    const float* table_rows[kMaxBands]; // one row (3 * hidden) of each band's embedding table
+    int bands;
+    const float* recurrent;        // (3 * hidden): w_hh h
+    const float* recurrent_bias_n; // (hidden)
+};
+
+struct Synthesis {
+    std::size_t bands, taps; // taps per band, a multiple of bands
+    const float* filters;    // (bands, taps)
+};
+
+struct Kernels {
+    MatVecFn dense;
+    MatVecFn row_group_4, row_group_8, row_group_16, row_group_32;
+    MatVecFn dot_group_1, dot_group_4, dot_group_8, dot_group_16;
+    MatVecFn compact;
+
+    // h (hidden) is updated in place.
+    void (*gru_gates)(const GruStep& step, float* h);
+    // y = relu(y + bias)
+    void (*bias_relu)(std::size_t n, const float* bias, float* y);
+    // y += relu(x + bias)
+    void (*add_bias_relu)(std::size_t n, const float* x, const float* bias, float* y);
+    // y = (x - offset) * scale
+    void (*normalise)(std::size_t n, const float* x, const float* offset, const float* scale, float* y);
+    // Draws one level per band from mixtures of logistics. parameters: (bands, 3, mixtures) logits, means, log-scales;
+    // uniform: (bands) in (0, 1). Returns whether every level is beyond doubt; see exact.hpp for when not.
+    bool (*sample)(const Mixture& mixture, const float* parameters, const double* uniform, std::uint8_t* level);
+    // bands: planar (bands, stride) with taps / bands - 1 steps of history before each plane's pointer `bands + b *
+    // stride`; writes out (steps * bands).
+    void (*synthesise)(const Synthesis& filters, const float* bands, std::size_t stride, std::size_t steps, float* out);
+    // y[i] = exp, sigmoid, tanh of x[i]: the approximations that the layers use, for tests of their error.
+    void (*exp)(std::size_t n, const float* x, float* y);
+    void (*sigmoid)(std::size_t n, const float* x, float* y);
+    void (*tanh)(std::size_t n, const float* x, float* y);
+    // OR of all whole vectors of a buffer, read with the widest loads.
+    std::uint64_t (*read)(const void* buffer, std::size_t bytes);
+};
+
+// The kernel of a layout; null if there is none.
+MatVecFn matvec_kernel(const Kernels& kernels, const MatrixView& m);
+
+} // namespace lanewise

@@ -1,0 +1,203 @@
+// Everything of the vocoder outside the matrix products: gates, activations, sampling, filter bank.
+#pragma once
+
+#include "kernels.hpp"
+#include "math.hpp"
+
+namespace lanewise::LANEWISE_ISA {
+
+// One GRU update: the embedding tables' rows are summed, gates applied and the state written in a single pass.
+inline void gru_gates(const GruStep& step, float* h) {
+    const std::size_t hidden = step.hidden;
+    for_vectors(hidden, [&](std::size_t i, std::size_t lanes) __attribute__((always_inline)) {
+        V input[3];
+        for (std::size_t gate = 0; gate < 3; ++gate) {
+            const std::size_t at = gate * hidden + i;
+            V a = load_n(step.conditioning + at, lanes);
+            for (int b = 0; b < step.bands; ++b)
+                a += load_n(step.table_rows[b] + at, lanes);
+            input[gate] = a;
+        }
+        const V r = fast_sigmoid(input[0] + load_n(step.recurrent + i, lanes));
+        const V recurrent_n = load_n(step.recurrent + 2 * hidden + i, lanes) + load_n(step.recurrent_bias_n + i, lanes);
+        const V n = fast_tanh(input[2] + r * recurrent_n);
+        const V before = load_n(h + i, lanes);
+        // h = n + z (before - n). A unit with z near 1 sums its rounding errors over many steps, so the smaller of z
+        // and 1 - z is computed, to full relative precision, and the state moves from the nearer end.
+        const V x = input[1] + load_n(step.recurrent + hidden + i, lanes);
+        const V e = fast_exp(-magnitude(x));
+        const V smaller = e / (splat(1.0f) + e);
+        const V near = x > 0 ? before : n;
+        const V far = x > 0 ? n : before;
+        store_n(h + i, near + smaller * (far - near), lanes);
+    });
+}
+
+inline void bias_relu(std::size_t n, const float* bias, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) {
+        store_n(y + i, most(load_n(y + i, lanes) + load_n(bias + i, lanes), V{}), lanes);
+    });
+}
+
+inline void add_bias_relu(std::size_t n, const float* x, const float* bias, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) {
+        const V rectified = most(load_n(x + i, lanes) + load_n(bias + i, lanes), V{});
+        store_n(y + i, load_n(y + i, lanes) + rectified, lanes);
+    });
+}
+
+inline void normalise(std::size_t n, const float* x, const float* offset, const float* scale, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) {
+        store_n(y + i, (load_n(x + i, lanes) - load_n(offset + i, lanes)) * load_n(scale + i, lanes), lanes);
+    });
+}
+
+// ---- sampling ---------------------------------------------------------------------------------------------------
+
+// What single precision may do to a cumulative probability: rounding here, and (per unit of 1 / scale) rounding of the
+// mean by the layers before.
+constexpr float kDoubt = 1e-6f, kParameterDoubt = 5e-8f;
+
+struct Logistic {
+    float weight, mean, inv_scale;
+};
+
+struct Counts {
+    int least, most;
+};
+
+// How many of 16 edges have a cumulative probability <= target, give or take `doubt` in that probability. Edges
+// increase, so those come first; the last one is a sentinel and never counts.
+LW_INLINE Counts count_below(const float* edges, const Logistic* parts, int mixtures, float target, float doubt) {
+    Counts counts{0, 0};
+    for (int p = 0; p < kProbes; p += kLanes) {
+        const V edge = load<kLanes>(edges + p);
+        V cumulative{};
+        for (int j = 0; j < mixtures; ++j) {
+            const V z = (edge - splat(parts[j].mean)) * splat(parts[j].inv_scale);
+            cumulative += splat(parts[j].weight) * fast_sigmoid(z);
+        }
+        counts.least += count_true<kLanes>(cumulative <= splat(target - doubt));
+        counts.most += count_true<kLanes>(cumulative <= splat(target + doubt));
+    }
+    counts.most = counts.most < kProbes ? counts.most : kProbes - 1;
+    counts.least = counts.least < kProbes ? counts.least : kProbes - 1;
+    return counts;
+}
+
+// Two rounds of 16 edges per band. False where rounding could have decided (a few draws in a thousand).
+inline bool sample(const Mixture& mixture, const float* parameters, const double* uniform, std::uint8_t* level) {
+    const int mixtures = mixture.mixtures;
+    const int n = mixture.bands * mixtures;
+    constexpr int kMost = kMaxBands * kMaxMixtures;
+    const float inv_temperature = static_cast<float>(1.0 / mixture.temperature);
+    float weight[kMost], mean[kMost], inv_scale[kMost];
+    bool sure = true;
+    for (int b = 0; b < mixture.bands; ++b) {
+        const float* band = parameters + b * 3 * mixtures;
+        const float* bias = mixture.bias + b * 3 * mixtures;
+        float greatest = band[0] + bias[0];
+        for (int j = 0; j < mixtures; ++j) {
+            const int at = b * mixtures + j;
+            weight[at] = band[j] + bias[j];
+            mean[at] = band[mixtures + j] + bias[mixtures + j];
+            const float log_scale = band[2 * mixtures + j] + bias[2 * mixtures + j];
+            inv_scale[at] = -(log_scale > kLeastLogScale ? log_scale : kLeastLogScale);
+            greatest = weight[at] > greatest ? weight[at] : greatest;
+        }
+        for (int j = 0; j < mixtures; ++j) {
+            weight[b * mixtures + j] = (weight[b * mixtures + j] - greatest) * inv_temperature;
+        }
+    }
+    for_vectors(static_cast<std::size_t>(n), [&](std::size_t i, std::size_t lanes) {
+        store_n(weight + i, fast_exp(load_n(weight + i, lanes)), lanes);
+        store_n(inv_scale + i, fast_exp(load_n(inv_scale + i, lanes)) * splat(inv_temperature), lanes);
+    });
+    Logistic parts[kMaxBands][kMaxMixtures];
+    float target[kMaxBands], doubt[kMaxBands];
+    for (int b = 0; b < mixture.bands; ++b) {
+        float total = 0.0f;
+        doubt[b] = 0.0f;
+        for (int j = 0; j < mixtures; ++j) {
+            const int at = b * mixtures + j;
+            parts[b][j] = {weight[at], mean[at], inv_scale[at]};
+            total += weight[at];
+            doubt[b] += weight[at] * (kDoubt + kParameterDoubt * inv_scale[at]);
+        }
+        target[b] = static_cast<float>(uniform[b]) * total; // instead of dividing the weights by their sum
+    }
+    // Round by round, not band by band: the bands' chains of dependent operations then overlap.
+    int round[kMaxBands];
+    for (int b = 0; b < mixture.bands; ++b) {
+        const Counts counts = count_below(mixture.edges->coarse, parts[b], mixtures, target[b], doubt[b]);
+        sure = sure && counts.least == counts.most;
+        round[b] = counts.least * kProbes;
+    }
+    for (int b = 0; b < mixture.bands; ++b) {
+        const Counts counts = count_below(mixture.edges->fine + round[b], parts[b], mixtures, target[b], doubt[b]);
+        sure = sure && counts.least == counts.most;
+        level[b] = static_cast<std::uint8_t>(round[b] + counts.least);
+    }
+    return sure;
+}
+
+// ---- PQMF synthesis -----------------------------------------------------------------------------------------------
+
+// Polyphase: output phase p of step t = sum over bands b and k of x_b[t - k] * filter_b[bands * k + p].
+inline void synthesise(const Synthesis& f, const float* bands, std::size_t stride, std::size_t steps, float* out) {
+    const std::size_t per_phase = f.taps / f.bands;
+    for_vectors(steps, [&](std::size_t t, std::size_t lanes) {
+        for (std::size_t phase = 0; phase < f.bands; ++phase) {
+            V acc[2] = {};
+            for (std::size_t b = 0; b < f.bands; ++b) {
+                const float* x = bands + b * stride + t;
+                const float* h = f.filters + b * f.taps + phase;
+                for (std::size_t k = 0; k < per_phase; ++k)
+                    acc[k % 2] += load_n(x - k, lanes) * splat(h[k * f.bands]);
+            }
+            float values[kLanes];
+            store<kLanes>(values, acc[0] + acc[1]);
+            for (std::size_t lane = 0; lane < lanes; ++lane)
+                out[(t + lane) * f.bands + phase] = values[lane];
+        }
+    });
+}
+
+// ---- for tests and measurement --------------------------------------------------------------------------------------
+
+inline void exp_array(std::size_t n, const float* x, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) { store_n(y + i, fast_exp(load_n(x + i, lanes)), lanes); });
+}
+inline void sigmoid_array(std::size_t n, const float* x, float* y) {
+    for_vectors(n,
+                [&](std::size_t i, std::size_t lanes) { store_n(y + i, fast_sigmoid(load_n(x + i, lanes)), lanes); });
+}
+inline void tanh_array(std::size_t n, const float* x, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) { store_n(y + i, fast_tanh(load_n(x + i, lanes)), lanes); });
+}
+
+inline std::uint64_t read(const void* buffer, std::size_t bytes) {
+    using Word = typename Simd<kLanes>::i32;
+    constexpr std::size_t kStep = 8 * sizeof(Word);
+    const char* p = static_cast<const char*>(buffer);
+    Word acc[8] = {};
+    for (std::size_t i = 0; i + kStep <= bytes; i += kStep) {
+#pragma GCC unroll 8
+        for (int v = 0; v < 8; ++v) {
+            Word word;
+            __builtin_memcpy(&word, p + i + static_cast<std::size_t>(v) * sizeof word, sizeof word);
+            acc[v] |= word;
+        }
+    }
+    Word all = acc[0];
+    for (int v = 1; v < 8; ++v)
+        all |= acc[v];
+    std::int32_t lanes[kLanes];
+    __builtin_memcpy(lanes, &all, sizeof all);
+    std::uint64_t result = 0;
+    for (const std::int32_t lane : lanes)
+        result |= static_cast<std::uint32_t>(lane);
+    return result;
+}
+
+} // namespace lanewise::LANEWISE_ISA

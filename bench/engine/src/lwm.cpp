@@ -1,0 +1,128 @@
+#include "lwm.hpp"
+
+#include "error.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+namespace lanewise {
+
+namespace {
+
+constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 32;
+
+template <typename T> T read_at(const unsigned char* bytes, std::size_t offset) {
+    T value;
+    std::memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+void require_finite(const std::string& name, const float* values, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) {
+        if (!std::isfinite(values[i]))
+            throw Error(name + ": holds NaN or infinite numbers");
+    }
+}
+
+} // namespace
+
+std::uint64_t checksum(const unsigned char* file, std::size_t bytes) {
+    constexpr std::size_t kFrom = 24, kTo = 32;
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (std::size_t i = 0; i < bytes; ++i) {
+        if (i >= kFrom && i < kTo)
+            continue;
+        hash = (hash ^ file[i]) * 0x100000001b3;
+    }
+    return hash;
+}
+
+PackedFile::PackedFile(const std::string& path) : path_(path) {
+    const auto require = [&path](bool good, const std::string& what) {
+        if (!good)
+            throw Error(path + ": " + what);
+    };
+    std::error_code missing;
+    require(std::filesystem::exists(path, missing), "cannot be opened: there is no such file");
+    require(std::filesystem::is_regular_file(path, missing), "is not a regular file");
+    const std::uint64_t size = std::filesystem::file_size(path, missing);
+    std::ifstream stream(path, std::ios::binary);
+    require(stream.is_open() && !missing, "cannot be opened; check its permissions");
+
+    unsigned char prefix[kPrefixBytes] = {};
+    stream.read(reinterpret_cast<char*>(prefix), kPrefixBytes);
+    require(stream.good() && std::memcmp(prefix, kMagic, 8) == 0,
+            "is not a packed model (no LANEWISE mark at its start); make one with `lanewise pack`");
+    const auto version = read_at<std::uint32_t>(prefix, 8);
+    require(version == kVersion, "has format version " + std::to_string(version) + ", this engine reads " +
+                                     std::to_string(kVersion) + "; pack the model again");
+    const auto declared = read_at<std::uint64_t>(prefix, 16);
+    require(declared == size, "is truncated or has been appended to: " + std::to_string(size) + " bytes, " +
+                                  std::to_string(declared) + " expected; pack or copy it again");
+    bytes_.resize(size);
+    stream.seekg(0);
+    stream.read(reinterpret_cast<char*>(bytes_.data()), static_cast<std::streamsize>(size));
+    require(stream.good(), "cannot be read");
+    require(checksum(bytes_.data(), bytes_.size()) == read_at<std::uint64_t>(bytes_.data(), 24),
+            "has been altered since it was packed (wrong checksum); pack or copy it again");
+    const auto header_bytes = read_at<std::uint32_t>(bytes_.data(), 12);
+    require(header_bytes <= bytes_.size() - kPrefixBytes, "header is larger than the file");
+    header_text_ = {reinterpret_cast<const char*>(bytes_.data()) + kPrefixBytes, header_bytes};
+    try {
+        header_ = Json::parse(header_text_);
+    } catch (const Error& error) {
+        throw Error(path + ": " + error.what());
+    }
+}
+
+const Json& PackedFile::entry(const std::string& list, const std::string& name) const {
+    for (const Json& item : header_.array(list)) {
+        if (item.string("name") == name)
+            return item;
+    }
+    throw Error("has no '" + name + "' among its " + list);
+}
+
+template <typename T> PackedFile::Blob<T> PackedFile::blob(const std::string& name, const Json& where) const {
+    const std::uint64_t bytes = bytes_.size();
+    const std::uint64_t size = where.whole("size", 0, kMaxElements);
+    const std::uint64_t offset = where.whole("offset", 0, kMaxElements);
+    if (offset % kAlignment || offset > bytes || size > (bytes - offset) / sizeof(T)) {
+        throw Error("'" + name + "' lies outside the file");
+    }
+    // The buffer is aligned for any fundamental type, and so is every offset.
+    return {reinterpret_cast<const T*>(bytes_.data() + offset), static_cast<std::size_t>(size)};
+}
+
+Aligned<float> PackedFile::vector(const std::string& name, std::size_t size) const {
+    const Json& at = entry("vectors", name);
+    const auto values = blob<float>(name, at);
+    if (values.size != size) {
+        throw Error("'" + name + "' has " + std::to_string(values.size) + " numbers, expected " + std::to_string(size));
+    }
+    require_finite(name, values.data, size);
+    return {values.data, size};
+}
+
+Matrix PackedFile::matrix(const std::string& name, std::size_t rows, std::size_t cols, std::size_t gates) const {
+    const Json& at = entry("matrices", name);
+    MatrixView shape{};
+    shape.format = parse_format(at.string("format"));
+    shape.group = static_cast<std::uint32_t>(at.whole("group", 1, 64));
+    shape.rows = static_cast<std::uint32_t>(at.whole("rows", 1, kMaxExtent));
+    shape.cols = static_cast<std::uint32_t>(at.whole("cols", 1, kMaxExtent));
+    shape.gates = static_cast<std::uint32_t>(at.whole("gates", 1, kMaxExtent));
+    if (shape.rows != rows || shape.cols != cols || (shape.gates != gates && shape.gates != 1)) {
+        throw Error("'" + name + "' is " + std::to_string(shape.rows) + " x " + std::to_string(shape.cols) +
+                    ", expected " + std::to_string(rows) + " x " + std::to_string(cols));
+    }
+    const auto weights = blob<float>(name, at.at("weights"));
+    const auto index = blob<std::uint16_t>(name, at.at("index"));
+    const auto counts = blob<std::uint32_t>(name, at.at("counts"));
+    require_finite(name, weights.data, weights.size);
+    return {name, shape, weights.data, weights.size, index.data, index.size, counts.data, counts.size};
+}
+
+} // namespace lanewise

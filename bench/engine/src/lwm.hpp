@@ -1,0 +1,57 @@
+// Reader of packed models (*.lwm), which bench/engine/pack.py writes. Little-endian throughout:
+//   0  magic "LANEWISE"        8  u32 version   12  u32 bytes of header
+//   16 u64 bytes of file      24  u64 checksum  32  header (JSON), blobs aligned to 64 bytes
+// The checksum is FNV-1a (64 bit) of the whole file, its own eight bytes left out. The header is an object:
+//   arch    what the packer was told of the model (returned to the user, not read here)
+//   dims    whole numbers, see vocoder.cpp
+//   vectors [{name, size, offset}]: f32 arrays
+//   matrices [{name, tile, format, group, rows, cols, gates, blocks,
+//              weights: {offset, size}, index: {offset, size}, counts: {offset, size}}], see matrix.hpp
+// Sizes count elements, offsets bytes from the start of the file.
+#pragma once
+
+#include "json.hpp"
+#include "matrix.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lanewise {
+
+constexpr char kMagic[9] = "LANEWISE";
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kPrefixBytes = 32;
+
+std::uint64_t checksum(const unsigned char* file, std::size_t bytes);
+
+class PackedFile {
+public:
+    // Reads and verifies the file; throws Error naming it and what is wrong. No byte outside it is ever read.
+    explicit PackedFile(const std::string& path);
+
+    const std::string& path() const { return path_; }
+    std::string_view header_text() const { return header_text_; }
+    const Json& header() const { return header_; }
+
+    // f32 array of exactly `size` finite numbers.
+    Aligned<float> vector(const std::string& name, std::size_t size) const;
+    Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols, std::size_t gates) const;
+
+private:
+    const Json& entry(const std::string& list, const std::string& name) const;
+    template <typename T> struct Blob {
+        const T* data;
+        std::size_t size;
+    };
+    // The elements that {offset, size} names; throws unless they lie inside the file, aligned.
+    template <typename T> Blob<T> blob(const std::string& name, const Json& where) const;
+
+    std::string path_;
+    std::vector<unsigned char> bytes_;
+    std::string_view header_text_;
+    Json header_;
+};
+
+} // namespace lanewise

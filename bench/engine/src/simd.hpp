@@ -1,0 +1,136 @@
+// Vectors of L floats through the compiler's vector extensions: one source for every ISA.
+// Included by kernels_isa.cpp only, which is compiled once per ISA with LANEWISE_ISA (a namespace) and LANEWISE_LANES.
+// No standard template is used below this line: an inline function compiled for a wide ISA must never be shared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __SSE4_2__
+#include <immintrin.h>
+#endif
+
+namespace lanewise::LANEWISE_ISA {
+
+constexpr int kLanes = LANEWISE_LANES;
+
+template <int L> struct Simd {
+    typedef float f32 __attribute__((vector_size(L * sizeof(float))));
+    typedef std::int32_t i32 __attribute__((vector_size(L * sizeof(std::int32_t))));
+};
+template <> struct Simd<1> {
+    typedef float f32;
+    typedef std::int32_t i32;
+};
+template <int L> using Vec = typename Simd<L>::f32;
+using V = Vec<kLanes>;
+
+#define LW_INLINE [[gnu::always_inline]] inline
+
+template <int L> LW_INLINE Vec<L> load(const float* p) {
+    Vec<L> v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+template <int L> LW_INLINE void store(float* p, Vec<L> v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+// First n lanes only (n < L); the others load as 0.
+template <int L> LW_INLINE Vec<L> load_some(const float* p, std::size_t n) {
+    float lanes[L] = {};
+    __builtin_memcpy(lanes, p, n * sizeof(float));
+    return load<L>(lanes);
+}
+template <int L> LW_INLINE void store_some(float* p, Vec<L> v, std::size_t n) {
+    float lanes[L];
+    store<L>(lanes, v);
+    __builtin_memcpy(p, lanes, n * sizeof(float));
+}
+// s in every lane; x - 0 is the only zero the compiler may drop (x + 0 turns -0 into 0).
+template <int L> LW_INLINE Vec<L> broadcast(float s) {
+    return s - Vec<L>{};
+}
+// Adds the upper half of the lanes to the lower until `To` lanes are left.
+template <int L, int To> LW_INLINE Vec<To> fold(Vec<L> v) {
+    if constexpr (L == To) {
+        return v;
+    } else {
+        Vec<L / 2> low, high;
+        __builtin_memcpy(&low, &v, sizeof low);
+        __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+        return fold<L / 2, To>(low + high);
+    }
+}
+template <int L> LW_INLINE float sum(Vec<L> v) {
+    return fold<L, 1>(v);
+}
+// Lanes in which a comparison held (-1; elsewhere 0). The compiler alone adds lane by lane, which doubled the time of
+// sampling.
+template <int L, typename Mask> LW_INLINE int count_true(Mask mask) {
+#ifdef __AVX512DQ__
+    if constexpr (L == 16)
+        return __builtin_popcount(_mm512_movepi32_mask((__m512i)mask));
+#endif
+#ifdef __AVX2__
+    if constexpr (L == 8)
+        return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps((__m256)mask)));
+#endif
+#ifdef __SSE4_2__
+    if constexpr (L == 4)
+        return __builtin_popcount(static_cast<unsigned>(_mm_movemask_ps((__m128)mask)));
+#endif
+    if constexpr (L == 1)
+        return mask;
+}
+LW_INLINE V least(V a, V b) {
+    return a < b ? a : b;
+}
+LW_INLINE V most(V a, V b) {
+    return a > b ? a : b;
+}
+LW_INLINE Simd<kLanes>::i32 bits(V v) {
+    Simd<kLanes>::i32 b;
+    __builtin_memcpy(&b, &v, sizeof b);
+    return b;
+}
+LW_INLINE V from_bits(Simd<kLanes>::i32 b) {
+    V v;
+    __builtin_memcpy(&v, &b, sizeof v);
+    return v;
+}
+LW_INLINE V magnitude(V v) {
+    return from_bits(bits(v) & 0x7fffffff);
+}
+// v >= 0 with the sign of `sign`.
+LW_INLINE V with_sign(V v, V sign) {
+    return from_bits(bits(v) | (bits(sign) & static_cast<std::int32_t>(0x80000000)));
+}
+LW_INLINE V splat(float s) {
+    return broadcast<kLanes>(s);
+}
+
+// Calls body(position, lanes) over n floats: whole vectors, then the rest (lanes < kLanes).
+template <typename Body> LW_INLINE void for_vectors(std::size_t n, Body body) {
+    std::size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+        body(i, static_cast<std::size_t>(kLanes));
+    if (i < n)
+        body(i, n - i);
+}
+template <int L = kLanes> LW_INLINE Vec<L> load_n(const float* p, std::size_t lanes) {
+    if constexpr (L > 1) {
+        if (lanes < L)
+            return load_some<L>(p, lanes);
+    }
+    return load<L>(p);
+}
+template <int L = kLanes> LW_INLINE void store_n(float* p, Vec<L> v, std::size_t lanes) {
+    if constexpr (L > 1) {
+        if (lanes < L)
+            return store_some<L>(p, v, lanes);
+    }
+    store<L>(p, v);
+}
+
+} // namespace lanewise::LANEWISE_ISA

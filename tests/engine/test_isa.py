@@ -1,0 +1,63 @@
+"""Choosing an ISA, the table of kernels, and building without a compiler."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import engine
+from bench.engine import MatVec, Vocoder, isas, resolve_isa, table
+from bench.engine.isa import built_isas
+from bench.engine.native import core
+from bench.errors import LanewiseError, UsageError
+
+
+def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LANEWISE_ISA", raising=False)
+    assert isas()[0] == "scalar"
+    assert resolve_isa() == resolve_isa("auto") == isas()[-1]
+    for isa in isas():
+        assert resolve_isa(isa) == isa
+        monkeypatch.setenv("LANEWISE_ISA", isa)
+        assert resolve_isa() == isa
+        assert MatVec(np.eye(4), "1x1").isa == isa
+    assert resolve_isa("scalar") == "scalar"  # what is asked for goes before the environment
+
+
+def test_isa_that_the_host_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for build in (lambda: resolve_isa("neon"), lambda: Vocoder(tmp_path / "none.lwm", "neon")):
+        with pytest.raises(UsageError, match="isa: this host cannot run 'neon'; it runs scalar"):
+            build()
+    monkeypatch.setenv("LANEWISE_ISA", "avx1024")
+    with pytest.raises(UsageError, match="LANEWISE_ISA: this host cannot run 'avx1024'"):
+        resolve_isa()
+    with pytest.raises(LanewiseError, match="cannot run"):
+        core.read_ns(np.zeros(64, np.uint8), 1, "neon")
+
+
+def test_table() -> None:
+    rows = table.rows()
+    assert len(rows) == len({(row["tile"], row["format"], row["isa"]) for row in rows})
+    assert {row["isa"] for row in rows} == set(built_isas())
+    assert {row["isa"] for row in rows if row["runs_here"]} == set(isas())
+    for row in rows:
+        assert table.supports(str(row["tile"]), "f32", str(row["isa"]))
+    for tile in ("dense", "1x1", "4x1", "8x1", "16x1", "1x4", "1x8", "1x16", "column", "gate-column"):
+        assert table.supports(tile)
+    assert not table.supports("16x4")
+    assert not table.supports("16x1", "int8")
+    assert not table.supports("16x1", isa="neon")
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+def test_missing_compiler_is_one_clear_message(tmp_path: Path) -> None:
+    environment = os.environ | {"CXX": "/nonexistent/c++"}
+    source = Path(engine.__path__[0])
+    run = subprocess.run(
+        ["cmake", "-S", str(source), "-B", str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode != 0
+    assert "Lanewise needs a C++20 compiler" in run.stderr

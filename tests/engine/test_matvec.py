@@ -1,0 +1,159 @@
+"""Every kernel, on every ISA of this host, against a double-precision product of the masked matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.engine import MatVec, add_chain_ns, isas, read_ns
+from bench.engine.layout import TILES, pack_matrix
+from bench.engine.native import core
+from bench.errors import LanewiseError, UsageError
+from bench.sparsity.tile import Tile
+from tests.engine.models import random_mask
+
+SPARSE = [tile for tile in TILES if tile != "dense"]
+EVERY = pytest.mark.parametrize("isa", isas())
+
+
+def check(rng: np.random.Generator, shape: tuple[int, int], tile: str, gates: int, sparsity: float, isa: str) -> None:
+    weight = rng.standard_normal(shape).astype(np.float32)
+    mask = None if tile == "dense" else random_mask(rng, shape, tile, gates, sparsity)
+    masked = weight if mask is None else weight * mask
+    x = rng.standard_normal(shape[1]).astype(np.float32)
+    product = MatVec(weight, tile, mask, gates, isa)
+    bound = 4e-7 * (np.abs(masked).astype(np.float64) @ np.abs(x)) + 1e-12
+    assert (np.abs(product.run(x) - masked.astype(np.float64) @ x) <= bound).all(), (shape, tile, gates, sparsity, isa)
+    assert product.bytes == product.packed.bytes
+
+
+@EVERY
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("sparsity", [0.0, 0.7, 0.97, 1.0])
+def test_plain_shapes(tile: str, sparsity: float, isa: str) -> None:
+    rng = np.random.default_rng(hash((tile, sparsity)) % 2**32)
+    check(rng, (768, 256), tile, 3, sparsity, isa)
+    check(rng, (48, 128), tile, 1, sparsity, isa)
+
+
+@EVERY
+@pytest.mark.parametrize("tile", TILES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_ragged_shapes(isa: str, tile: str, data: st.DataObject) -> None:
+    least = 33 if tile != "dense" else 1
+    gates = data.draw(st.sampled_from([1, 2, 3]))
+    rows, cols = data.draw(st.integers(least, 100)), data.draw(st.integers(least, 70))
+    sparsity = data.draw(st.sampled_from([0.0, 0.3, 0.7, 0.95, 1.0]))
+    check(np.random.default_rng(data.draw(st.integers(0, 2**32))), (gates * rows, cols), tile, gates, sparsity, isa)
+
+
+@EVERY
+def test_tiny_matrices(isa: str) -> None:
+    rng = np.random.default_rng(1)
+    for tile in ("dense", "1x1", "column", "gate-column"):
+        check(rng, (1, 1), tile, 1, 0.0, isa)
+        check(rng, (3, 2), tile, 3, 0.5, isa)
+    check(rng, (4, 1), "4x1", 1, 0.0, isa)
+    check(rng, (1, 4), "1x4", 1, 0.0, isa)
+
+
+@EVERY
+@pytest.mark.parametrize("tile", TILES)
+def test_misaligned_input(tile: str, isa: str) -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.standard_normal((96, 64)).astype(np.float32)
+    product = MatVec(weight, tile, gates=3, isa=isa)
+    room = np.zeros(4 * 64 + 64, dtype=np.uint8)
+    for offset in (1, 4, 12):
+        x = room[offset : offset + 256].view(np.float32) if offset % 4 == 0 else None
+        values = rng.standard_normal(64).astype(np.float32)
+        if x is None:  # numpy itself refuses unaligned views; the face copies them
+            x = np.frombuffer(bytes(offset) + values.tobytes(), dtype=np.float32, offset=offset)
+        else:
+            x[:] = values
+        np.testing.assert_allclose(product.run(x), weight.astype(np.float64) @ values, atol=2e-5)
+
+
+@EVERY
+def test_whole_number_products_are_exact(isa: str) -> None:
+    rng = np.random.default_rng(3)
+    weight = rng.integers(-8, 9, (120, 90)).astype(np.float32)
+    x = rng.integers(-8, 9, 90).astype(np.float32)
+    for tile in TILES:
+        np.testing.assert_array_equal(MatVec(weight, tile, gates=3, isa=isa).run(x), weight @ x)
+
+
+@pytest.mark.parametrize("tile", SPARSE)
+@pytest.mark.parametrize(("shape", "gates"), [((96, 64), 3), ((111, 45), 3), ((37, 50), 1)])
+def test_blocks_are_those_of_the_mask(tile: str, shape: tuple[int, int], gates: int) -> None:
+    import torch
+
+    rng = np.random.default_rng(4)
+    for sparsity in (0.0, 0.5, 1.0):
+        mask = random_mask(rng, shape, tile, gates, sparsity)
+        grid = Tile.parse(tile).grid(shape, gates)
+        packed = pack_matrix(np.zeros(shape, np.float32), tile, mask, gates)  # kept tiles of zeros are kept
+        assert packed.blocks == int(grid.reduce(torch.from_numpy(mask)).sum())
+        assert packed.nonzeros == int(mask.sum())
+        without = pack_matrix(np.where(mask, np.float32(1), np.float32(0)), tile, None, gates)
+        np.testing.assert_array_equal(without.index, packed.index)
+        np.testing.assert_array_equal(without.counts, packed.counts)
+
+
+def test_bytes_fall_with_sparsity() -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.standard_normal((768, 256)).astype(np.float32)
+    for tile in SPARSE:
+        sizes = [
+            MatVec(weight, tile, random_mask(rng, weight.shape, tile, 3, sparsity), 3).bytes
+            for sparsity in (0.5, 0.7, 0.9)
+        ]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_refusals() -> None:
+    weight = np.ones((12, 8), dtype=np.float32)
+    split = np.ones((12, 8), dtype=bool)
+    split[0, 0] = False
+    with pytest.raises(UsageError, match="no kernel for '4x4'"):
+        MatVec(weight, "4x4")
+    with pytest.raises(UsageError, match="larger than one gate"):
+        MatVec(weight, "16x1", gates=3)
+    with pytest.raises(LanewiseError, match="not aligned to tile 4x1: 1 of 24 tiles"):
+        MatVec(weight, "4x1", split, gates=3)
+    with pytest.raises(LanewiseError, match="dense matrix cannot skip"):
+        MatVec(weight, "dense", split)
+    with pytest.raises(LanewiseError, match="NaN"):
+        MatVec(np.full((4, 4), np.nan), "1x1")
+    with pytest.raises(LanewiseError, match="wrong length"):
+        MatVec(weight, "1x1").run(np.ones(9, dtype=np.float32))
+
+
+def test_core_refuses_inconsistent_parts() -> None:
+    p = pack_matrix(np.ones((8, 8), dtype=np.float32), "4x1")
+    good = ("scalar", "row_group", 4, 8, 8, 1)
+    core.MatVec(*good, p.weights, p.index, p.counts)
+    wrong = [
+        (*good, p.weights[:-1], p.index, p.counts),
+        (*good, p.weights, p.index[:-1], p.counts),
+        (*good, p.weights, p.index, p.counts[:-1]),
+        (*good, p.weights, p.index + np.uint16(1), p.counts),
+        (*good, p.weights, p.index, p.counts * np.uint32(2)),
+        ("scalar", "row_group", 5, 8, 8, 1, p.weights, p.index, p.counts),
+        ("scalar", "row_group", 4, 8, 8, 3, p.weights, p.index, p.counts),
+        ("scalar", "spiral", 4, 8, 8, 1, p.weights, p.index, p.counts),
+        ("scalar", "row_group", 4, 0, 8, 1, p.weights, p.index, p.counts),
+    ]
+    for parts in wrong:
+        with pytest.raises(LanewiseError):
+            core.MatVec(*parts)
+
+
+@EVERY
+def test_timing_primitives_measure_something(isa: str) -> None:
+    product = MatVec(np.ones((64, 64), dtype=np.float32), "16x1", isa=isa)
+    assert product.run_ns(np.ones(64), 20) > 0
+    assert product.read_ns(20) > 0
+    assert read_ns(np.ones(4096, dtype=np.float32), 20, isa) > 0
+    assert min(add_chain_ns(200_000) for _ in range(5)) > 4 * min(add_chain_ns(20_000) for _ in range(5))

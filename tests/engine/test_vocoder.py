@@ -1,0 +1,218 @@
+"""The whole vocoder against the slow double-precision reference, in the sense of the design:
+
+teacher-forced, every sampled level agrees unless the uniform number lies within 1e-5 of an edge of the cumulative
+distribution (counted and printed); free-running, the first 2,000 steps of the shipped model agree for at least 19 of 20
+fresh seeds. Random models are more sensitive than trained ones, so those may part, but only at such an edge.
+"""
+
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.engine import Vocoder, isas
+from bench.engine.layout import TILES
+from bench.engine.pack import GATES, pack_vocoder
+from bench.engine.reference import ReferenceVocoder
+from bench.engine.vocoder import PARTS
+from bench.errors import LanewiseError
+from tests.engine.models import prune, random_model
+
+EDGE = 1e-5
+
+
+def packed(path: Path, arch: dict[str, Any], tensors: Any, tiles: Any = None, masks: Any = None) -> Path:
+    pack_vocoder(path, arch, tensors, tiles, masks)
+    return path
+
+
+def random_mel(rng: np.random.Generator, arch: dict[str, Any], frames: int) -> Any:
+    return rng.standard_normal((frames, arch["mels"])).astype(np.float32)
+
+
+def assert_teacher_forced_equal(path: Path, arch: dict[str, Any], tensors: Any, frames: int = 6) -> None:
+    seed, utterance = secrets.randbits(64), secrets.randbits(40)
+    rng = np.random.default_rng(seed)
+    mel = random_mel(rng, arch, frames)
+    steps = frames * arch["hop"] // arch["bands"]
+    forced = np.clip(rng.normal(128, 30, (steps, arch["bands"])), 0, 255).astype(np.uint8)
+    trace = ReferenceVocoder(arch, tensors).run(mel, [seed], utterance, forced=forced)
+    for isa in isas():
+        levels = Vocoder(path, isa).teacher_force(mel, forced, seed, utterance)
+        differ = levels != trace.levels[:, 0]
+        near = trace.margins[:, 0] <= EDGE
+        print(f"seed {seed} {isa}: {differ.sum()} of {differ.size} differ, {near.sum()} lie within {EDGE} of an edge")
+        assert not (differ & ~near).any()
+
+
+@pytest.mark.parametrize("peaked", [True, False])
+def test_teacher_forced(tmp_path: Path, peaked: bool) -> None:
+    arch, tensors = random_model(np.random.default_rng(10), peaked)
+    assert_teacher_forced_equal(packed(tmp_path / "m.lwm", arch, tensors), arch, tensors, frames=20)
+
+
+@pytest.mark.parametrize("tile", [tile for tile in TILES if tile != "32x1"])
+def test_every_matrix_sparse(tmp_path: Path, tile: str) -> None:
+    rng = np.random.default_rng(11)
+    arch, dense = random_model(rng)
+    tiles = dict.fromkeys(GATES, tile)
+    tensors, masks = prune(rng, dense, tiles, GATES, 0.6)
+    path = packed(tmp_path / "m.lwm", arch, tensors, tiles, masks)
+    assert_teacher_forced_equal(path, arch, tensors)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"causal": True},
+        {"hidden": 53, "head": 37, "cond": 29, "embed": 7, "mels": 13},
+        {"bands": 1, "mixtures": 1, "hop": 40},
+        {"bands": 5, "mixtures": 3},
+        {"bands": 8, "mixtures": 7, "hop": 80},
+        {"bands": 2, "mixtures": 10, "hop": 2},
+    ],
+)
+def test_other_shapes(tmp_path: Path, sizes: dict[str, Any]) -> None:
+    arch, tensors = random_model(np.random.default_rng(12), **sizes)
+    path = packed(tmp_path / "m.lwm", arch, tensors)
+    assert_teacher_forced_equal(path, arch, tensors, frames=9)
+    reference = ReferenceVocoder(arch, tensors)
+    mel = random_mel(np.random.default_rng(13), arch, 9)
+    for isa in isas():
+        vocoder = Vocoder(path, isa)
+        audio = vocoder.synthesize(mel, 5)
+        assert audio.shape == (9 * arch["hop"],)
+        np.testing.assert_allclose(audio, reference.waveform(vocoder.indices(mel, 5)), atol=2e-6)
+
+
+def count_identical(path: Path, reference: ReferenceVocoder, mel: Any, steps: int, seeds: list[int]) -> dict[str, int]:
+    """By ISA, how many seeds agree in every step; the others must part where rounding decides."""
+    trace = reference.run(mel, seeds, steps=steps)
+    same = dict.fromkeys(isas(), 0)
+    for isa in isas():
+        vocoder = Vocoder(path, isa)
+        for i, seed in enumerate(seeds):
+            differ = vocoder.indices(mel, seed)[:steps] != trace.levels[:, i]
+            same[isa] += not differ.any()
+            if differ.any():
+                first = int(differ.any(axis=1).argmax())
+                assert (trace.margins[first, i][differ[first]] <= EDGE).all(), f"seed {seed}, {isa}: step {first}"
+    print(f"of {len(seeds)} seeds, identical over {steps} steps: {same}; seeds {seeds}")
+    return same
+
+
+@pytest.mark.parametrize("peaked", [True, False])
+def test_free_running_parts_only_at_edges(tmp_path: Path, peaked: bool) -> None:
+    arch, tensors = random_model(np.random.default_rng(14), peaked)
+    path = packed(tmp_path / "m.lwm", arch, tensors)
+    mel = random_mel(np.random.default_rng(), arch, 20)
+    count_identical(path, ReferenceVocoder(arch, tensors), mel, 800, [secrets.randbits(64) for _ in range(10)])
+
+
+def test_free_running_shipped_model(tmp_path: Path) -> None:
+    from bench import data, models
+    from bench.data.audio import read_wav
+    from bench.data.features import log_mel
+    from bench.models.checkpoint import load
+
+    model, _ = load(Path(models.__path__[0]) / "pretrained" / "dense.safetensors")
+    arch, tensors = model.export()
+    clip = secrets.choice(sorted(Path(data.__path__[0]).rglob("*.flac")))
+    mel = log_mel(read_wav(clip))[:50]
+    steps = min(2000, len(mel) * arch["hop"] // arch["bands"])
+    print(clip.name)
+    path = packed(tmp_path / "m.lwm", arch, tensors)
+    seeds = [secrets.randbits(64) for _ in range(20)]
+    assert min(count_identical(path, ReferenceVocoder(arch, tensors), mel, steps, seeds).values()) >= 19
+
+
+def test_temperature(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(15))
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    mel = random_mel(np.random.default_rng(16), arch, 4)
+    for temperature in (0.5, 1.7):
+        trace = ReferenceVocoder(arch, tensors).run(mel, [3], temperature=temperature)
+        np.testing.assert_array_equal(vocoder.indices(mel, 3, temperature=temperature), trace.levels[:, 0])
+
+
+def test_equals_the_torch_model(tmp_path: Path) -> None:
+    import torch
+
+    from bench.models.wavernn import Arch, SubbandWaveRNN
+
+    torch.manual_seed(17)
+    model = SubbandWaveRNN(Arch(hidden=96))
+    arch, tensors = model.export()
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    mel = np.random.default_rng(18).standard_normal((6, 80)).astype(np.float32)
+    levels = vocoder.indices(mel, 19, 20)
+    np.testing.assert_array_equal(levels, model.generate(mel, 19, 20))
+    np.testing.assert_allclose(vocoder.synthesize(mel, 19, 20), model.decode(levels), atol=5e-6)
+
+
+def test_seed_utterance_and_isa(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(21))
+    path = packed(tmp_path / "m.lwm", arch, tensors)
+    vocoder, mel = Vocoder(path), random_mel(np.random.default_rng(22), arch, 3)
+    first = vocoder.synthesize(mel, 1, 2)
+    np.testing.assert_array_equal(first, vocoder.synthesize(mel, 1, 2))
+    assert not np.array_equal(first, vocoder.synthesize(mel, 2, 2))
+    assert not np.array_equal(first, vocoder.synthesize(mel, 1, 2**32 + 2))
+    assert vocoder.isa == isas()[-1]
+    assert vocoder.arch == arch
+    assert vocoder.table_bytes == 4 * 256 * 3 * 64 * 4
+
+
+def test_threads_share_a_vocoder(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(23))
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    mel = random_mel(np.random.default_rng(24), arch, 10)
+    alone = [vocoder.synthesize(mel, seed) for seed in range(4)]
+    together: dict[int, Any] = {}
+    threads = [
+        threading.Thread(target=lambda seed=seed: together.update({seed: vocoder.synthesize(mel, seed)}))
+        for seed in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(4):
+        np.testing.assert_array_equal(alone[seed], together[seed])
+
+
+def test_parts_add_up(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(25))
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    parts = vocoder.parts_us(20)
+    assert tuple(parts) == PARTS
+    assert all(part > 0 for part in parts.values())
+    assert vocoder.time_steps(20) > 0
+    assert vocoder.timing_mel(7).shape == (7, arch["mels"])
+
+
+def test_extreme_model_gives_no_nan(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(26))
+    wild = {key: value * 1e4 if key.startswith(("head", "gru")) else value for key, value in tensors.items()}
+    path = packed(tmp_path / "m.lwm", arch, wild)
+    for isa in isas():
+        assert np.isfinite(Vocoder(path, isa).synthesize(random_mel(np.random.default_rng(27), arch, 4))).all()
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(28))
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    mel = np.zeros((2, 20), dtype=np.float32)
+    with pytest.raises(LanewiseError, match=r"shape \(0, 20\)"):
+        vocoder.synthesize(mel[:0])
+    with pytest.raises(LanewiseError, match=r"expects \(frames, 20\)"):
+        vocoder.synthesize(np.zeros((2, 21), dtype=np.float32))
+    with pytest.raises(LanewiseError, match="NaN"):
+        vocoder.synthesize(mel * np.nan)
+    with pytest.raises(LanewiseError, match="temperature"):
+        vocoder.synthesize(mel, temperature=0.0)
+    with pytest.raises(LanewiseError, match="indices"):
+        vocoder.teacher_force(mel, np.zeros((3, 4), dtype=np.uint8))
