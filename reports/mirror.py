@@ -21,8 +21,11 @@ def mirror(tracking_uri: str, experiment: str, into: Path) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    database = Path(tracking_uri.removeprefix("sqlite:///"))
+    if tracking_uri.startswith("sqlite:///") and not database.is_file():  # MLflow would make an empty one
+        raise UsageError(f"--tracking-uri {tracking_uri}: no such file; expected as in sqlite:///runs/demo/mlflow.db")
     try:
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             known = ", ".join(sorted(item.name for item in client.search_experiments())) or "none"

@@ -183,6 +183,7 @@ def worker(
     """
     from studies.plan import plan
     from studies.run import default_runner, exit_code, open_store, open_tracking
+    from studies.store import database_errors
     from studies.worker import end_with_parent, work
 
     _stop_on_signals()
@@ -194,7 +195,8 @@ def worker(
     if not store.count():
         raise UsageError(f"{folder.root}: the study has no trials yet; start it with `lanewise sweep run`")
     trials = plan(loaded, store.count())
-    work(loaded, folder, store, open_tracking(loaded, folder, tracking_uri), trials, default_runner())
+    with database_errors(folder.storage_url(storage)):
+        work(loaded, folder, store, open_tracking(loaded, folder, tracking_uri), trials, default_runner())
     return exit_code([row for row in store.rows() if row.state == "failed"])
 
 
@@ -215,10 +217,12 @@ def run_and_report(study: "Study", folder: StudyFolder, options: "Options", as_j
     """Run a study to its end, say how it went, return the exit code."""
     from studies.run import exit_code, run_study
     from studies.status import status_rows, status_text
+    from studies.store import database_errors
 
     _stop_on_signals()
     try:
-        rows = run_study(study, folder, options)
+        with database_errors(folder.storage_url(options.storage)):
+            rows = run_study(study, folder, options)
     except KeyboardInterrupt:
         say(f"stopped; everything so far is saved. Continue with: lanewise sweep resume {folder.root}")
         raise

@@ -4,10 +4,13 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import LanewiseError, UsageError
 from bench.trial.files import read_json, write_json, write_text
-from studies.study_file import Study, load
+
+if TYPE_CHECKING:
+    from studies.study_file import Study
 
 RUNS = Path("runs")
 
@@ -46,7 +49,7 @@ class StudyFolder:
         """Return MLflow's store: `given`, MLFLOW_TRACKING_URI, the one it was started with, or None (SQLite here)."""
         return given or os.environ.get("MLFLOW_TRACKING_URI") or self._started_with().get("tracking_uri")
 
-    def load(self) -> Study:
+    def load(self) -> "Study":
         """Return the study that this folder holds.
 
         Raises
@@ -56,9 +59,11 @@ class StudyFolder:
         """
         if not self.study_file.is_file():
             raise LanewiseError(f"{self.root}: holds no study; start one with `lanewise sweep run STUDY.yaml`")
+        from studies.study_file import load
+
         return load(self.study_file)
 
-    def holds(self, study: Study) -> bool:
+    def holds(self, study: "Study") -> bool:
         """Say whether this folder holds `study` already.
 
         Raises
@@ -73,7 +78,7 @@ class StudyFolder:
             raise UsageError(self._difference(kept, study))
         return True
 
-    def adopt(self, study: Study, storage: str | None, tracking_uri: str | None) -> bool:
+    def adopt(self, study: "Study", storage: str | None, tracking_uri: str | None) -> bool:
         """Keep `study` as this folder's, or check that it is the one kept already; return whether it was there.
 
         Raises
@@ -92,7 +97,7 @@ class StudyFolder:
             write_json(self.root / "stores.json", stores)
         return known
 
-    def _difference(self, kept: Study, study: Study) -> str:
+    def _difference(self, kept: "Study", study: "Study") -> str:
         lines = difflib.unified_diff(
             kept.fingerprint().splitlines(),
             study.fingerprint().splitlines(),
@@ -136,6 +141,8 @@ def find(reference: str | None, out: Path | None = None) -> StudyFolder:
         return StudyFolder(max(started, key=_touched))
     path = Path(reference)
     if path.suffix in (".yaml", ".yml") and not path.is_dir():
+        from studies.study_file import load
+
         return StudyFolder(RUNS / load(path).name)
     for candidate in (path, RUNS / reference):
         if (candidate / "study.yaml").is_file():

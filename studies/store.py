@@ -83,7 +83,7 @@ class Store:
         self.url = url
         self._lock_path = _lock_path(url)
         try:
-            with self.locked(), warnings.catch_warnings():
+            with database_errors(url), self.locked(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._storage = RDBStorage(
                     url,
@@ -101,12 +101,6 @@ class Store:
                     )
         except KeyError as error:
             raise LanewiseError(f"{url}: holds no study {name!r}; start it with `lanewise sweep run`") from error
-        except Exception as error:
-            if type(error).__module__.startswith("sqlalchemy") or isinstance(
-                error, optuna.exceptions.StorageInternalError
-            ):
-                raise LanewiseError(f"{url}: the study's database cannot be opened ({_first_line(error)})") from error
-            raise
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -287,6 +281,28 @@ def _owner(trial: FrozenTrial) -> Owner | None:
 def _lock_path(url: str) -> Path | None:
     prefix = "sqlite:///"
     return Path(url.removeprefix(prefix) + ".lock") if url.startswith(prefix) else None
+
+
+@contextlib.contextmanager
+def database_errors(url: str) -> Iterator[None]:
+    """Turn what the database at `url` refuses into one clear error.
+
+    Raises
+    ------
+    LanewiseError
+        The database cannot be opened, read or written.
+    """
+    try:
+        yield
+    except Exception as error:
+        internal = isinstance(error, optuna.exceptions.StorageInternalError)
+        if not internal and not type(error).__module__.startswith("sqlalchemy"):
+            raise
+        cause = error.__cause__ if internal and error.__cause__ else error
+        raise LanewiseError(
+            f"{url}: the study's database cannot be opened or written ({_first_line(cause)}); "
+            "if its disk is full or read-only, mend that, then `lanewise sweep resume` goes on"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

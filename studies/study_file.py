@@ -131,7 +131,8 @@ def _validate(document: Document) -> Study:
     check = _Check(document, problems)
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.match(name):
-        problems.append(document.problem(("name",), f"got {name!r}, expected a word of letters, digits, '.', '_', '-'"))
+        got = f"got {name!r}" if "name" in data else "missing"
+        problems.append(document.problem(("name",), f"{got}, expected a word of letters, digits, '.', '_', '-'"))
         name = ""
     if not isinstance(data.get("about", ""), str):
         problems.append(document.problem(("about",), f"got {data['about']!r}, expected text"))
@@ -202,6 +203,12 @@ def _contradictions(study: Study) -> list[Problem]:
                     "with {choice: [...]}, or sample with mode: tpe",
                 )
             )
+    timed = [objective for objective in study.objectives if objective.startswith("speed.")]
+    for settings in (study.base, *study.arms.values()):
+        leaf = settings.get("measure.speed")
+        if timed and leaf is not None and leaf.value is False:
+            what = f"got false, but the objective {timed[0]} needs it; change one of the two"
+            problems.append(Problem(leaf.origin, ("measure", "speed"), what))
     for key in ("seed.recover", "seed.dense", "arm"):
         if key in study.base or any(axis.key == key for axis in study.axes):
             problems.append(document.problem(("base", key), "seeds are listed under `seeds:`, arms under `arms:`"))

@@ -5,12 +5,14 @@ Subcommands are named here by string, so that `lanewise --help` imports none of 
 """
 
 import importlib
+import os
 import sys
+from collections.abc import Sequence
 
 import click
 
 from bench import __version__
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, describe, did_you_mean
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("studies.demo:command", "The main job on the embedded corpus: a small study, then its report."),
@@ -42,6 +44,17 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:  # click would look for the nearest among commands that are not loaded
+            if args[0] in COMMANDS:
+                raise
+            hint = did_you_mean(args[0], COMMANDS) or f"; there are: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}{hint}", error.ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -53,10 +66,17 @@ def cli() -> None:
     """Which sparsity, structure and SIMD width really pay for a speech RNN on this CPU, and what they cost in sound."""
 
 
-def main() -> None:
-    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 failed trials, 4 threshold breached, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 failed trials, 4 threshold breached, 130 interrupted.
+
+    Parameters
+    ----------
+    arguments
+        Words after `lanewise`; by default those that the process was started with.
+    """
     try:
-        code = cli(standalone_mode=False)
+        code = cli(arguments, prog_name="lanewise", standalone_mode=False)
+        sys.stdout.flush()  # a full disk behind `>` shows here, where it can be said
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as error:
@@ -65,7 +85,22 @@ def main() -> None:
     except LanewiseError as error:
         print(f"lanewise: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:  # the host refuses a file; what a command can say better, it has said by now
+        print(f"lanewise: {describe(error)}", file=sys.stderr)
+        _drop_output()
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         print("lanewise: interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Throw away what stdout does not take, or Python tries once more when it exits, and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

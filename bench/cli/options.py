@@ -1,9 +1,13 @@
 """Option parsing that several commands share."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
+
+from bench.errors import UsageError
 
 T = TypeVar("T")
 
@@ -18,3 +22,21 @@ def comma_list(of: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
             raise click.BadParameter(f"{text!r} is not a comma-separated list of {of.__name__}") from None
 
     return parse
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is about to be computed, and see that it can be written, before time is spent.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); name another place") from error
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from bench.errors import UsageError
+from bench.cli.options import check_writable
+from bench.errors import UsageError, did_you_mean
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,16 +32,22 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], as_json: bool) 
     """
     named = _parse(tiles)
 
+    from bench.engine import table
     from bench.engine.pack import pack_vocoder
     from bench.measure.footprint import footprint
     from bench.models import checkpoint as checkpoints
     from bench.models.wavernn import MATRICES
 
-    for name in named:
+    for name, tile in named.items():
         if name not in MATRICES:
-            raise UsageError(f"--tile: unknown matrix {name!r}; allowed: {', '.join(MATRICES)}")
+            hint = did_you_mean(name, MATRICES)
+            raise UsageError(f"--tile: unknown matrix {name!r}{hint}; allowed: {', '.join(MATRICES)}")
+        if not table.supports(tile):
+            allowed = ", ".join(dict.fromkeys(str(row["tile"]) for row in table.rows()))
+            raise UsageError(f"--tile {name}={tile}: the engine has no kernel for {tile!r}; allowed: {allowed}")
     model, _ = checkpoints.load(checkpoint)
     arch, tensors = model.export()
+    check_writable(out)
     info = pack_vocoder(out, arch, tensors, {MATRICES[name][0]: tile for name, tile in named.items()})
     if as_json:
         size = footprint(out)

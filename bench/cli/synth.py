@@ -6,15 +6,20 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import check_writable
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="IN.wav", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT.wav", type=click.Path(path_type=Path))
-@click.option("--isa", metavar="NAME", help="scalar, sse4.2, avx2, avx512 or auto (default: LANEWISE_ISA, else best).")
+@click.option("--isa", metavar="NAME", help="scalar, sse4.2, avx2, avx512 or auto (LANEWISE_ISA, else the best).")
 @click.option("--seed", type=click.IntRange(min=0, max=2**64 - 1), default=0, show_default=True, help="Of sampling.")
+@click.option("--temperature", type=click.FloatRange(0.05, 2), default=0.9, show_default=True, help="Of sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def command(model: Path, source: Path, out: Path, isa: str | None, seed: int, as_json: bool) -> None:
+def command(
+    model: Path, source: Path, out: Path, isa: str | None, seed: int, temperature: float, as_json: bool
+) -> None:
     """Analyse IN.wav (16 kHz, mono) into mel frames and synthesise OUT.wav from them with MODEL (.lwm).
 
     OUT.wav is as long as the whole frames of 10 ms in IN.wav. The time printed is one plain run of this process;
@@ -31,8 +36,9 @@ def command(model: Path, source: Path, out: Path, isa: str | None, seed: int, as
 
     vocoder = Vocoder(model, isa)
     audio = read_wav(source, SAMPLE_RATE_HZ)
+    check_writable(out)
     begin = time.perf_counter()
-    speech = vocoder.synthesize(log_mel(audio), seed=seed)
+    speech = vocoder.synthesize(log_mel(audio), seed=seed, temperature=temperature)
     seconds = time.perf_counter() - begin
     peak = float(abs(speech).max())
     if peak > 1.0:  # 16-bit files end at full scale; scaling the whole keeps the sound, and is said

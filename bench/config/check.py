@@ -168,7 +168,7 @@ def _check_tiles(
             for matrix in config.prune.matrices:
                 tile.extent(known[matrix].shape, known[matrix].gates)
         except UsageError as error:
-            complain(key, str(error))
+            complain(key, str(error).removeprefix("tile: "))
             return False
         return True
 
@@ -231,11 +231,9 @@ def _check_numbers(config: TrialConfig, complain: Complain) -> None:
 
 
 def _check_isa(isa: str, complain: Complain) -> None:
-    if isa == "auto":
-        return
     from bench import engine
 
     try:
         engine.resolve_isa(isa)
     except UsageError as error:
-        complain("simd.isa", str(error))
+        complain("simd.isa", str(error).removeprefix("isa: "))

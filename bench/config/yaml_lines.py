@@ -4,7 +4,6 @@ Used by every file that a user writes (trial configurations, study files): `read
 of each dotted path; `Problem` is one error in the user's terms; `ConfigError` reports all of them at once.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from bench.errors import UsageError
+from bench.errors import did_you_mean as did_you_mean
 
 Keys = tuple[str | int, ...]
 """Path to a value: mapping keys and list positions from the root."""
@@ -72,7 +72,11 @@ class Document:
     origins: Mapping[Keys, Origin] = field(default_factory=dict)
 
     def origin(self, keys: Keys) -> Origin:
-        """Return where `keys`, or else the nearest thing around it, was written."""
+        """Return where `keys`, or else something below it, or else the nearest thing around it, was written."""
+        if keys and keys not in self.origins:
+            for path, origin in self.origins.items():
+                if path[: len(keys)] == keys:
+                    return origin
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.origins:
                 return self.origins[keys[:length]]
@@ -123,12 +127,6 @@ def dotted(keys: Keys) -> str:
     return text
 
 
-def did_you_mean(word: object, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest of `allowed`, or an empty string."""
-    near = difflib.get_close_matches(str(word), list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def unknown_key(document: Document, keys: Keys, allowed: Sequence[str]) -> Problem:
     """Return the problem of a key that nothing reads, with what is allowed in its place."""
     hint = did_you_mean(keys[-1], allowed)
@@ -156,7 +154,12 @@ def read(path: str | Path) -> Document:
 
 def parse(text: str, source: str) -> Document:
     """Like `read`, from text; `source` names it in errors."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        at_line = text.count("\n", 0, error.position) + 1
+        what = f"not text: character {error.position + 1} has code {error.character}, which YAML does not allow"
+        raise ConfigError([Problem(Origin(source, at_line), (), what)]) from error
     try:
         root = loader.get_single_node()
         if root is None:
@@ -182,15 +185,17 @@ def parse(text: str, source: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-4` is a number (YAML 1.2) and dates stay text."""
+    """Safe YAML in which `1e-4` is a number (YAML 1.2) and dates, `0x4` (a tile, not 4), `010` and `1:30` stay text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 
 
 class _Walk:

@@ -1,6 +1,8 @@
 """Strict reading and writing of mono recordings: nothing is resampled, mixed down or repaired silently."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,13 @@ from bench.errors import LanewiseError
 FloatArray = npt.NDArray[np.float32]
 
 AUDIO_SUFFIXES = (".wav", ".flac")
+SHORTEST_S = 0.03
+"""A recording must be at least this long: three frames, the fewest of which features can be made."""
+
+_CUT_SHORT = re.compile(r"^ *data *: *(\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile logs of a wav file whose header promises more (or fewer) bytes than follow."""
+_LENGTH_UNKNOWN = 0x7FFFF000
+"""From here on, the length in the header says by convention that the file was written to a pipe."""
 
 
 def _unreadable(path: Path, error: Exception) -> LanewiseError:
@@ -28,10 +37,12 @@ def count_samples(path: Path, sample_rate_hz: int | None = SAMPLE_RATE_HZ) -> in
     Raises
     ------
     LanewiseError
-        The file is missing, unreadable, stereo, of another sample rate or empty.
+        The file is missing, unreadable, cut short, stereo, of another sample rate, empty or shorter than `SHORTEST_S`.
     """
     import soundfile
 
+    if path.is_dir():
+        raise LanewiseError(f"{path}: is a folder, expected an audio file")
     if not path.is_file():
         raise LanewiseError(f"{path}: no such audio file; check the path")
     try:
@@ -49,6 +60,17 @@ def count_samples(path: Path, sample_rate_hz: int | None = SAMPLE_RATE_HZ) -> in
         )
     if info.frames == 0:
         raise _empty(path)
+    cut = _CUT_SHORT.search(info.extra_info)
+    if cut and int(cut[1]) < _LENGTH_UNKNOWN:
+        raise LanewiseError(
+            f"{path}: is cut short or altered: its header promises {cut[1]} bytes of sound, {cut[2]} are there; "
+            "copy or export it again"
+        )
+    if info.frames < SHORTEST_S * info.samplerate:
+        raise LanewiseError(
+            f"{path}: is {info.frames / info.samplerate * 1e3:.0f} ms long ({info.frames} samples), expected at least "
+            f"{SHORTEST_S * 1e3:.0f} ms; leave it out"
+        )
     return int(info.frames)
 
 
@@ -63,19 +85,20 @@ def read_wav(path: str | Path, sample_rate_hz: int = SAMPLE_RATE_HZ) -> FloatArr
     Raises
     ------
     LanewiseError
-        The file is missing, unreadable, stereo, of another sample rate, empty, or has NaN or infinite samples.
+        The file is missing, unreadable, cut short, stereo, of another sample rate, empty, too short, or has NaN or
+        infinite samples.
         The message names the file and the remedy.
     """
     import soundfile
 
     path = Path(path)
-    count_samples(path, sample_rate_hz)
+    length = count_samples(path, sample_rate_hz)
     try:
         samples, _ = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from error
-    if len(samples) == 0:
-        raise _empty(path)
+    if len(samples) != length:
+        raise LanewiseError(f"{path}: {len(samples)} of {length} samples can be read; copy or export it again")
     audio: FloatArray = np.ascontiguousarray(samples[:, 0])
     bad = int(np.count_nonzero(~np.isfinite(audio)))
     if bad:
@@ -105,11 +128,14 @@ def write_wav(path: str | Path, audio: npt.NDArray[np.floating], sample_rate_hz:
         raise LanewiseError(f"{path}: refusing to clip audio with peak {peak:.3f}; scale it to at most 1.0")
     # Rounded here, so that the bytes do not depend on how a library rounds.
     pcm = np.clip(np.rint(audio.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         container = "FLAC" if path.suffix == ".flac" else "WAV"
         soundfile.write(str(partial), pcm, sample_rate_hz, subtype="PCM_16", format=container)
         os.replace(partial, path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise LanewiseError(f"{path}: cannot be written ({error}); free space or name another place") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

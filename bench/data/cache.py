@@ -58,6 +58,8 @@ def _cached(clip: "Clip", path: Path) -> FloatArray:
         with partial.open("wb") as file:
             np.save(file, mel)
         os.replace(partial, path)
+    except OSError as error:
+        raise LanewiseError(f"{path}: cannot be written ({error}); free space or name another cache") from error
     finally:
         partial.unlink(missing_ok=True)
     return mel

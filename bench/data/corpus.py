@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.data.audio import AUDIO_SUFFIXES, FloatArray, count_samples, read_wav
 from bench.data.cache import features
 from bench.data.features import SAMPLE_RATE_HZ
-from bench.errors import LanewiseError, UsageError
+from bench.errors import LanewiseError, UsageError, did_you_mean
 
 __all__ = ["EMBEDDED_ROOT", "SPLITS", "Clip", "Corpus", "every_nth_split", "features", "load_corpus", "read_split"]
 
@@ -24,6 +24,8 @@ EMBEDDED_ROOT = Path(__file__).parent / "corpora" / "allison"
 _HELD_OUT_SHARE = 10
 _HELD_OUT_MAX = 100
 """One clip in ten, at most about a hundred, goes to each of valid and test where no split.csv says otherwise."""
+_SHOWN = 10
+"""Most recordings that one error names."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def load_corpus(spec: str) -> Corpus:
     if spec == "embedded":
         return _build("embedded", EMBEDDED_ROOT, _folder_files(EMBEDDED_ROOT))
     if kind not in _LAYOUTS or not path:
-        raise UsageError(
-            f"unknown corpus {spec!r}: expected embedded, {', '.join(f'{known}:PATH' for known in _LAYOUTS)}"
-        )
+        hint = did_you_mean(kind, ["embedded", *_LAYOUTS])
+        allowed = ", ".join(f"{known}:PATH" for known in _LAYOUTS)
+        raise UsageError(f"unknown corpus {spec!r}{hint}; expected embedded, {allowed}")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise LanewiseError(f"{root}: no such folder; `lanewise data fetch {kind}` says how to get this corpus")
@@ -120,20 +122,29 @@ def read_split(path: Path) -> dict[str, str]:
         A column is missing, a split is unknown or an id occurs twice.
     """
     splits: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"id", "split"} - set(reader.fieldnames or ())
-        if missing:
-            raise LanewiseError(f"{path}: no column {', '.join(sorted(missing))}; expected at least id,split")
-        for row in reader:
-            clip, split = row["id"], row["split"]
-            where = f"{path}, line {reader.line_num}"
-            if split not in SPLITS:
-                raise LanewiseError(f"{where}: unknown split {split!r} of {clip}; expected {', '.join(SPLITS)}")
-            if clip in splits:
-                raise LanewiseError(f"{where}: {clip} occurs twice; keep one line")
-            splits[clip] = split
+    reader = csv.DictReader(_lines(path))
+    missing = {"id", "split"} - set(reader.fieldnames or ())
+    if missing:
+        raise LanewiseError(f"{path}: no column {', '.join(sorted(missing))}; expected at least id,split")
+    for row in reader:
+        clip, split = row["id"], row["split"]
+        where = f"{path}, line {reader.line_num}"
+        if split not in SPLITS:
+            raise LanewiseError(f"{where}: unknown split {split!r} of {clip}; expected {', '.join(SPLITS)}")
+        if clip in splits:
+            raise LanewiseError(f"{where}: {clip} occurs twice; keep one line")
+        splits[clip] = split
     return splits
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a table, ends kept."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except OSError as error:
+        raise LanewiseError(f"{path}: cannot be read ({error.strerror}); check the corpus") from error
+    except UnicodeDecodeError as error:
+        raise LanewiseError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
 def _build(name: str, root: Path, files: dict[str, Path]) -> Corpus:
@@ -145,9 +156,16 @@ def _build(name: str, root: Path, files: dict[str, Path]) -> Corpus:
             raise LanewiseError(f"{table}: {clip} {what}; make the table and the recordings agree")
     else:
         splits = every_nth_split(list(files))
-    clips = [
-        Clip(clip, path, splits[clip], count_samples(path) / SAMPLE_RATE_HZ) for clip, path in sorted(files.items())
-    ]
+    clips, problems = [], []
+    for clip, path in sorted(files.items()):
+        try:
+            clips.append(Clip(clip, path, splits[clip], count_samples(path) / SAMPLE_RATE_HZ))
+        except LanewiseError as error:
+            problems.append(str(error))
+    if problems:
+        head = [f"{len(problems)} of {len(files)} recordings of {name} do not fit:"] if len(problems) > 1 else []
+        rest = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise LanewiseError("\n  ".join([*head, *problems[:_SHOWN], *rest]))
     corpus = Corpus(name, root, clips)
     for split in SPLITS:
         if not corpus.split(split):
@@ -174,7 +192,7 @@ def _listed_files(table: Path, separator: str, wavs: Path) -> dict[str, Path]:
     if not table.is_file():
         raise LanewiseError(f"{table}: missing; this folder has not the layout of the corpus")
     files: dict[str, Path] = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(map(str.rstrip, _lines(table)), start=1):
         clip, found, _ = line.partition(separator)
         if not line.strip():
             continue

@@ -4,6 +4,7 @@ The same model always gives the same bytes. The embedding's GRU product is store
 shows, and folded into tables when the file is loaded.
 """
 
+import contextlib
 import json
 import os
 import struct
@@ -91,10 +92,17 @@ def pack_vocoder(
 
     file = _assemble({"arch": dict(arch), "dims": dims}, vectors, matrices)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(file)
-    os.replace(partial, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(file)
+        os.replace(partial, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise LanewiseError(
+            f"{target}: cannot be written ({error.strerror}); free space or name another place"
+        ) from error
     stored = sum(v.size for key, v in vectors.items() if key != FILTERS) + sum(m.nonzeros for m in matrices.values())
     return PackInfo(len(file), stored, {key: matrices[key].blocks for key in GATES})
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import UsageError
 from bench.models import quantiser
 from bench.models.pqmf import Pqmf
 from bench.models.wavernn import Arch, shift
@@ -83,6 +84,14 @@ class Segments:
     batch: int = 32
     frames: int = 10
     gain_db: float = 6.0
+
+    def __post_init__(self) -> None:
+        longest = max((len(clip.mel) for clip in self.clips), default=0)
+        if longest < self.frames:
+            raise UsageError(
+                f"a training segment has {self.frames} frames of 10 ms, the longest training clip {longest}; "
+                "ask for shorter segments (--frames, train.segment) or give longer recordings"
+            )
 
     def __call__(self, step: int, seed: int) -> Batch:
         """Return the batch of one step: the same for every arm that shares the seed."""

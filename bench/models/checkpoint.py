@@ -40,6 +40,8 @@ def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
                 raise LanewiseError(f"{path}: not a Lanewise vocoder checkpoint (header kind {header.get('kind')!r})")
             model = SubbandWaveRNN(Arch(**json.loads(header["arch"])))
             model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (not a dict)
+            meta: dict[str, Any] = json.loads(header["meta"])
     except (SafetensorError, RuntimeError, TypeError, KeyError, json.JSONDecodeError) as error:
-        raise LanewiseError(f"{path}: damaged checkpoint ({error}); copy or train it again") from error
-    return model, json.loads(header["meta"])
+        reason = " ".join(str(error).split())  # torch lists mismatching sizes over many lines
+        raise LanewiseError(f"{path}: damaged checkpoint ({reason}); copy or train it again") from error
+    return model, meta

@@ -12,7 +12,7 @@ import yaml
 from bench import __version__, host
 from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.schema import TrialConfig
-from bench.errors import LanewiseError, UsageError
+from bench.errors import LanewiseError, UsageError, describe
 from bench.progress import say
 from bench.trial.cache import StageCache
 from bench.trial.context import OnStep, StopEarly, Trial
@@ -95,7 +95,7 @@ def run_trial(
         raise
     except Exception as error:
         # Whatever a stage raises is this trial's outcome: it is recorded with its traceback, and the study goes on.
-        record.reason = str(error) if isinstance(error, LanewiseError) else f"{type(error).__name__}: {error}"
+        record.reason = _words(error)
         record.artifacts["traceback"] = TRACEBACK_FILE
         write_text(folder / TRACEBACK_FILE, traceback.format_exc())
         say(f"{name}: failed: {record.reason} (details in {folder / TRACEBACK_FILE})")
@@ -145,6 +145,12 @@ def _adopt(folder: Path, digest: str, name: str) -> str:
     started = _now()
     write_json(path, {"config_hash": digest, "name": name, "started": started})
     return started
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, LanewiseError):
+        return str(error)
+    return describe(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def _tags(config: TrialConfig, number: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from bench.errors import LanewiseError
 from bench.progress import say
 from bench.trial import mirror
 from bench.trial.cache import exclusive
@@ -141,7 +142,13 @@ class Tracking:
     def sync_all(self) -> int:
         """Bring MLflow up to date with every record of the study; return how many runs are in step with theirs."""
         folders = sorted(path.parent for path in (self.study_dir / "trials").glob(f"*/{FILE_NAME}"))
-        return sum(self.sync_record(folder) is not None for folder in folders)
+        in_step = 0
+        for folder in folders:
+            try:
+                in_step += self.sync_record(folder) is not None
+            except LanewiseError as error:  # one damaged record must not keep the others from MLflow
+                say(f"tracking: left out: {error}")
+        return in_step
 
     def log_study(
         self,

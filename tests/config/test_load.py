@@ -201,13 +201,20 @@ def _checkpoint(path: Path, metadata: dict[str, str]) -> Path:
 
 def test_a_checkpoint_says_what_shape_the_model_has(tmp_path: Path) -> None:
     arch = {"hidden": 64, "head": 32, "mixtures": 2, "causal": False, "embed": 32, "cond": 128, "bands": 4}
-    path = _checkpoint(tmp_path / "m.safetensors", {"arch": json.dumps(arch)})
+    kind = "lanewise.subband-wavernn"
+    path = _checkpoint(tmp_path / "m.safetensors", {"kind": kind, "arch": json.dumps(arch)})
     text = SIMD.replace("init: dense", f"init: {path}")
     assert config(text).model.hidden == 64
     with pytest.raises(ConfigError, match=r"model\.hidden: got 128, but the checkpoint .* has 64"):
         validate(parse(text, "t").override(["model.hidden=128"]))
-    other = _checkpoint(tmp_path / "other.safetensors", {})
+    other = _checkpoint(tmp_path / "other.safetensors", {"kind": kind})
     with pytest.raises(ConfigError, match="names no architecture"):
+        config(SIMD.replace("init: dense", f"init: {other}"))
+    _checkpoint(other, {"kind": "other"})
+    with pytest.raises(ConfigError, match="of another kind"):
+        config(SIMD.replace("init: dense", f"init: {other}"))
+    other.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(ConfigError, match="bytes long, its header promises"):
         config(SIMD.replace("init: dense", f"init: {other}"))
     other.write_bytes(b"short")
     with pytest.raises(ConfigError, match="not a safetensors file"):

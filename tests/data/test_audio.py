@@ -36,11 +36,20 @@ def _empty(path: Path) -> None:
 
 
 def _nan(path: Path) -> None:
-    _write(path, np.array([0.0, np.nan, 0.5]))
+    _write(path, np.array([0.0, np.nan, 0.5] + [0.1] * 597))
 
 
 def _infinite(path: Path) -> None:
-    _write(path, np.array([0.0, np.inf, 0.5]))
+    _write(path, np.array([0.0, np.inf, 0.5] + [0.1] * 597))
+
+
+def _short(path: Path) -> None:
+    _write(path, np.full(159, 0.1))
+
+
+def _cut_short(path: Path) -> None:
+    _write(path, np.full(1000, 0.1))
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def _text(path: Path) -> None:
@@ -65,11 +74,13 @@ def _missing(path: Path) -> None:
         (_stereo, "2 channels, expected mono"),
         (_wrong_rate, r"22050 Hz, expected 16000 Hz.*lanewise data prepare --resample"),
         (_empty, "holds no samples"),
-        (_nan, "1 of 3 samples are NaN or infinite"),
-        (_infinite, "1 of 3 samples are NaN or infinite"),
+        (_short, "10 ms long .159 samples., expected at least 30 ms"),
+        (_cut_short, "is cut short or altered"),
+        (_nan, "1 of 600 samples are NaN or infinite"),
+        (_infinite, "1 of 600 samples are NaN or infinite"),
         (_text, "cannot be read as audio"),
         (_nothing, "cannot be read as audio"),
-        (_folder, "no such audio file"),
+        (_folder, "is a folder, expected an audio file"),
         (_missing, "no such audio file"),
     ],
 )

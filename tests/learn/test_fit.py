@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, UsageError
 from bench.learn.dataset import ClipData, Segments, scales
 from bench.learn.evaluate import clip_nlls
 from bench.learn.fit import Fit, Optimisation
@@ -107,3 +107,9 @@ def test_clip_nll_equals_a_plain_computation() -> None:
         parameters = made(torch.from_numpy(clip.mel)[None], torch.from_numpy(shift(indices))[None], whole=True)
         nats = -mixture.log_prob(parameters.double(), torch.from_numpy(indices)[None]).sum()
         assert found[clip.id] == pytest.approx(float(nats) / math.log(2) / indices.size, rel=1e-5)
+
+
+def test_segments_longer_than_every_clip_are_refused() -> None:
+    data = clips()
+    with pytest.raises(UsageError, match="100 frames of 10 ms, the longest training clip 44"):
+        Segments(data, ARCH, scales(data).band_scale, frames=100)

@@ -78,13 +78,12 @@ def test_a_record_becomes_a_child_run_with_every_key(study: Path) -> None:
     assert len(table["data"]) == 2
 
 
-def test_mlflow_reads_the_utterance_table(study: Path) -> None:
-    import mlflow
-
+def test_mlflow_reads_the_utterance_table(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = Tracking(study, "demo")
     tracking.sync_record(write(study, example(1)))
     tracking.sync_record(write(study, example(2)))
-    mlflow.set_tracking_uri(f"sqlite:///{study / 'mlflow.db'}")
+    # (mlflow.set_tracking_uri would change the environment for every later test.)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{study / 'mlflow.db'}")
     client = MlflowClient()
     experiment = client.get_experiment_by_name("demo")
     assert experiment is not None

@@ -67,7 +67,7 @@ def test_its_artifacts_are_there(finished: tuple[Path, Record]) -> None:
     listed = [item for value in record.artifacts.values() for item in (value if isinstance(value, list) else [value])]
     assert set(record.artifacts) == {"config", "model", "audio", "masks", "spectrograms"}
     assert len(record.artifacts["audio"]) == len(record.artifacts["spectrograms"]) == 1
-    assert record.artifacts["masks"] == ["masks/gru.recurrent.png"]
+    assert record.artifacts["masks"] == ["masks/gru.recurrent.png", "masks.npz"]
     assert all((folder / item).stat().st_size > 100 for item in listed)
 
 
@@ -260,7 +260,16 @@ def test_tracking_mirrors_the_trial_and_never_stops_it(
     assert run.info.status == "FINISHED"
     assert run.data.metrics["quality.nll_bits"] == record.metrics["quality.nll_bits"]
     top = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "record.json", "model.lwm", "audio", "masks", "spectrograms", "utterances.json"} == top
+    assert {
+        "config.yaml",
+        "record.json",
+        "model.lwm",
+        "audio",
+        "masks",
+        "masks.npz",
+        "spectrograms",
+        "utterances.json",
+    } == top
     broken = Tracking(tmp_path / "broken", "tiny", "http://127.0.0.1:9")
     again = run_trial(tiny_config(tiny_corpus), tmp_path / "broken" / "t", cache=shared_cache, tracking=broken)
     assert again.state == "complete"

