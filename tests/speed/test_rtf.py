@@ -54,7 +54,7 @@ def check(result: RtfResult) -> None:
     assert sum(result.parts_us.values()) == pytest.approx(result.us_per_step)
     assert set(result.samples_us) == {"model", "dense", "kernel", "limit"}
     assert result.verdict in {"stable", "unstable"}
-    assert (result.why == "") == (result.verdict == "stable")
+    assert ("model:" in result.why or "dense:" in result.why) == (result.verdict == "unstable")
     assert result.samples == len(result.samples_us["model"])
     json.dumps(result.to_json(), allow_nan=False)
     assert {"isa", "cpu", "verdict", "nominal_ghz", "rejected", "samples_us", "parts_us", "pinned"} <= set(

@@ -52,7 +52,8 @@ class RtfResult:
     rejected_us
         The same of rejected samples, the latest 21 each.
     verdict, why
-        "stable" or "unstable", and why not stable.
+        "stable" or "unstable", of the figures that `rtf` and `vs_dense` rest on; and what was objected to whom. An
+        objection to kernel or limit alone touches `vs_limit`, and leaves the verdict.
     nominal_ghz, cpu, pinned
         Nominal clock, CPU and the core measured on.
     """
@@ -154,7 +155,7 @@ def measure_rtf(
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
     us = {name: run.us(name) / calls for name, calls in per_call.items()}
     step_us = header["dims"]["bands"] / SAMPLE_RATE_HZ * 1e6
-    objections = [run.timings[name].why for name in per_call if run.timings[name].why]
+    objections = {name: run.timings[name].why for name in per_call if run.timings[name].why}
     return RtfResult(
         rtf=us["model"] / step_us,
         rtf_dense=us["dense"] / step_us,
@@ -171,8 +172,8 @@ def measure_rtf(
         rejected=run.rejected,
         samples_us={n: [s / calls for s in run.timings[n].samples_us] for n, calls in per_call.items()},
         rejected_us={n: [s / calls for s in run.timings[n].rejected_us] for n, calls in per_call.items()},
-        verdict="unstable" if objections else "stable",
-        why="; ".join(dict.fromkeys(objections)),
+        verdict="unstable" if objections.keys() & {"model", "dense"} else "stable",
+        why="; ".join(f"{name}: {why}" for name, why in objections.items()),
         nominal_ghz=run.nominal_ghz,
         cpu=run.cpu,
         pinned=run.core,
