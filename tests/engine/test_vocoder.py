@@ -119,17 +119,17 @@ def test_free_running_shipped_model(tmp_path: Path) -> None:
     the uniform number lies at an edge. Over 20 seeds of one ISA chance alone would miss 19 in 4 to 6 % of runs; the
     same share of 60 seeds on every ISA is missed in far less than 1 %.
     """
-    from bench import data, models
-    from bench.data.audio import read_wav
+    from bench.config.checkpoints import checkpoint_path
+    from bench.data.corpus import load_corpus
     from bench.data.features import log_mel
     from bench.models.checkpoint import load
 
-    model, _ = load(Path(models.__path__[0]) / "pretrained" / "dense.safetensors")
+    model, _ = load(checkpoint_path("shipped"))
     arch, tensors = model.export()
-    clip = secrets.choice(sorted(Path(data.__path__[0]).rglob("*.flac")))
-    mel = log_mel(read_wav(clip))[:50]
+    clip = secrets.choice(load_corpus("embedded").clips)
+    mel = log_mel(clip.audio())[:50]
     steps = min(2000, len(mel) * arch["hop"] // arch["bands"])
-    print(clip.name)
+    print(clip.id)
     path = packed(tmp_path / "m.lwm", arch, tensors)
     seeds = [secrets.randbits(64) for _ in range(60)]
     same = count_identical(path, ReferenceVocoder(arch, tensors), mel, steps, seeds)
