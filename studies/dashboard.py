@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -53,6 +54,8 @@ def command(study: str | None, port: int, out: Path | None, check: bool) -> int:
     """
     folder = find(study, out)
     shown, servers = plan_servers(folder, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a closed terminal ends the servers as Ctrl-C does
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
     with running(servers):
         for name, url in shown:
             say(f"{name}: {url}")
@@ -100,7 +103,8 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
             str(port),
         )
         servers.append(Server("MLflow", command_line, url, environment, folder.root / "mlflow-server.log"))
-        shown.append((f"MLflow, experiment {study.name}", url))
+        page = _experiment_page(database, study.name) if tracking is None else ""
+        shown.append((f"MLflow, experiment {study.name}", url + page))
     optuna_dashboard = _script("optuna-dashboard")
     if Path(optuna_dashboard).exists():
         url = f"http://{HOST}:{_free(port + 1)}"
@@ -110,6 +114,13 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
     else:
         say("optuna-dashboard is not installed (pip install 'lanewise[dashboard]'); showing MLflow alone")
     return shown, servers
+
+
+def _experiment_page(database: Path, experiment: str) -> str:
+    """Return the path of an experiment's table of runs in MLflow's pages; empty if it is not there yet."""
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        row = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
+    return f"/#/experiments/{row[0]}/runs" if row else ""
 
 
 @contextlib.contextmanager
