@@ -61,7 +61,7 @@ def _verdict(analysis: Analysis) -> Iterator[Sentence]:
         return
     margin = analysis.margins[PRIMARY]
     level = [arm for arm in pruned if _difference(analysis, arm).verdict in ("better", "non-inferior")]
-    timed = [arm for arm in level if not math.isnan(analysis.value(arm, RTF))]
+    timed = [arm for arm in level if arm not in analysis.unstable and not math.isnan(analysis.value(arm, RTF))]
     known = [arm for arm in pruned if not math.isnan(_difference(analysis, arm).value)]
     told = None
     if timed:
@@ -71,9 +71,7 @@ def _verdict(analysis: Analysis) -> Iterator[Sentence]:
         yield Sentence("verdict", f"The fastest pruned arm that is {relation} {BASELINE} is {told}.")
         yield Sentence("detail", f"{told}: {_figures(analysis, told)}.")
     elif level:
-        text = (
-            f"Non-inferior to {BASELINE} within {margin:g} bit: {_listed(level)}. Without a measured RTF none of them "
-        )
+        text = f"Non-inferior to {BASELINE} within {margin:g} bit: {_listed(level)}. Without a stable RTF none of them "
         yield Sentence("verdict", text + "can be called fastest.")
     else:
         yield Sentence("verdict", f"No pruned arm was shown to be non-inferior to {BASELINE} within {margin:g} bit.")

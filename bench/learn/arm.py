@@ -5,7 +5,7 @@ as dense-continued does) for those steps instead.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.learn.dataset import ClipData, Segments
 from bench.learn.evaluate import mean_nll
 from bench.learn.fit import Fit, Optimisation
+from bench.learn.interrupt import between_steps
 from bench.models.wavernn import MATRICES, SubbandWaveRNN
 from bench.sparsity.control import FixedLambda, LambdaControl, LambdaPoint, TargetSparsity
 from bench.sparsity.masks import achieved_sparsity, apply_masks_
@@ -29,7 +30,9 @@ LAMBDA_MAX = 1.0
 
 @dataclass(frozen=True)
 class Regularization:
-    """A group Lasso on the arm's matrices during the first `steps` steps and while pruning goes on.
+    """A group Lasso on the arm's matrices during the first phase and while pruning goes on.
+
+    A controlled lambda falls to zero by itself once pruning leaves more zero groups than its target.
 
     Attributes
     ----------
@@ -38,7 +41,7 @@ class Regularization:
     form
         "proximal" or "subgradient".
     lam
-        A number; "controlled" to reach `target` zero groups after `steps` steps.
+        A number; "controlled" to reach a share `target` of zero groups at the end of the first phase.
     target
         Share of zero groups that a controlled lambda steers to.
     """
@@ -119,7 +122,7 @@ class ArmResult:
     curves
         Of training.
     lambda_
-        Last lambda of the regularised phase; None without regularizer.
+        Last lambda of the first phase; None without regularizer.
     milestones
         Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "recovered"; what the
         penalty costs and what pruning costs stay apart.
@@ -239,8 +242,9 @@ def train_arm(
 
     def validate(step: int) -> float:
         if not curves.valid_step or curves.valid_step[-1] != step:
+            bits = mean_nll(model, valid)
             curves.valid_step.append(step)
-            curves.valid_nll.append(mean_nll(model, valid))
+            curves.valid_nll.append(bits)
         return curves.valid_nll[-1]
 
     def save() -> None:
@@ -271,30 +275,22 @@ def train_arm(
             validate(step)
         if step % plan.checkpoint_every == 0:
             save()
-        if on_step is not None:
-            try:
+        try:
+            if on_step is not None:
                 on_step(step, bits)
-            except BaseException:
-                save()
-                raise
+            interruption()
+        except BaseException:
+            save()
+            raise
 
     if plan.prune is not None and sparsifier.prune_end == 0:  # pruned at once, before the first step
         sparsifier.prune(plan.prune.sparsity)
         with torch.no_grad():
             apply_masks_(sparsifier.weights, sparsifier.masks)
         milestones["pruned"] = validate(0)
-    try:
+    with between_steps() as interruption:
         fit.run(steps, hear)
-    except KeyboardInterrupt:
-        save()
-        raise
     milestones["recovered"] = validate(steps)
-    lams = [point.lam for point in sparsifier.control.curve] if plan.reg is not None else []
+    lams = [p.lam for p in sparsifier.control.curve if p.step < plan.reg_steps] if plan.reg is not None else []
     tiles = dict.fromkeys(sparsifier.masks, plan.prune.tile.name) if plan.prune is not None else {}
     return ArmResult(model, sparsifier.masks, tiles, curves, lams[-1] if lams else None, milestones)
-
-
-def with_lambda(plan: ArmPlan, lam: float) -> ArmPlan:
-    """Return the same arm with a fixed lambda (for a grid whose best validation NLL decides)."""
-    assert plan.reg is not None
-    return replace(plan, reg=replace(plan.reg, lam=lam))

@@ -12,6 +12,7 @@ from bench.data.corpus import Corpus, features, load_corpus
 from bench.learn.dataset import ClipData, Segments, clip_data, scales
 from bench.learn.evaluate import mean_nll
 from bench.learn.fit import Fit, Optimisation
+from bench.learn.interrupt import between_steps
 from bench.models import checkpoint
 from bench.models.wavernn import Arch, SubbandWaveRNN
 from bench.progress import Progress, say
@@ -117,15 +118,17 @@ def train_dense(
             progress.advance(note=note)
             if step % save_every == 0:
                 save()
-            if before_step is not None:
-                before_step()
+            try:
+                if before_step is not None:
+                    before_step()
+                interruption()
+            except KeyboardInterrupt:
+                save()
+                say(f"stopped at step {fit.step}, saved in {resume}; the same command goes on from there")
+                raise
 
-        try:
+        with between_steps() as interruption:
             fit.run(plan.optimisation.steps, on_step)
-        except KeyboardInterrupt:
-            save()
-            say(f"stopped at step {fit.step}, saved in {resume}; the same command goes on from there")
-            raise
     save()
     fit.use_average()
     checkpoint.save(out, model, _provenance(plan, splits.data_hash, fit.curve, valid))

@@ -35,8 +35,8 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-def nlls(trial: Trial, model: "SubbandWaveRNN") -> dict[str, dict[str, float]]:
-    """Return the teacher-forced NLL (bits per full-band sample) of each validation and test clip.
+def nlls(trial: Trial, model: "SubbandWaveRNN") -> dict[str, float]:
+    """Return the teacher-forced NLL (bits per full-band sample) of each test clip.
 
     Raises
     ------
@@ -45,15 +45,10 @@ def nlls(trial: Trial, model: "SubbandWaveRNN") -> dict[str, dict[str, float]]:
     """
     from bench.learn.evaluate import clip_nlls
 
-    clips = trial.recordings.clips
-    found = {
-        "valid": clip_nlls(model, clips(trial.valid_ids, model.arch)),
-        "test": clip_nlls(model, clips(trial.test_ids, model.arch)),
-    }
-    for split in found.values():
-        for name, bits in split.items():
-            if not math.isfinite(bits):
-                raise LanewiseError(f"the NLL of clip {name} is {bits}: the trained model is broken; lower train.lr")
+    found = clip_nlls(model, trial.recordings.clips(trial.test_ids, model.arch))
+    for name, bits in found.items():
+        if not math.isfinite(bits):
+            raise LanewiseError(f"the NLL of clip {name} is {bits}: the trained model is broken; lower train.lr")
     return found
 
 

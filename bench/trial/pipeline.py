@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bench import host
 from bench.errors import LanewiseError
 from bench.trial import judging, learning, packing, pictures
 from bench.trial.context import Trial
@@ -39,12 +40,12 @@ def run_stages(trial: Trial, record: Record) -> None:
         return trial.stages.run(name, {"arm": arm.key, "version": VERSIONS[name], **inputs}, work)
 
     _packed(stage("pack", lambda: packing.pack(trial, arm)), record)
-    measure, ids = trial.config.measure, {"test": trial.test_ids, "valid": trial.valid_ids}
-    nlls = stage("nll", lambda: judging.nlls(trial, arm.model()), **ids)
-    record.metrics["valid.nll_bits"] = sum(nlls["valid"].values()) / len(nlls["valid"])
+    measure = trial.config.measure
+    nlls = stage("nll", lambda: judging.nlls(trial, arm.model()), test=trial.test_ids)
+    record.metrics["valid.nll_bits"] = arm.milestones["recovered"]
     rows = stage(
         "scores",
-        lambda: judging.score(trial, judging.synthesise(trial), nlls["test"]),
+        lambda: judging.score(trial, judging.synthesise(trial), nlls),
         test=trial.test_ids,
         isa=trial.isa,
         seed=trial.config.seed.recover,
@@ -99,7 +100,7 @@ def _timed(trial: Trial, stage: Callable[..., Any], record: Record) -> None:
     why = "measure.speed is false"
     if trial.config.measure.speed:
         try:
-            timed = stage("speed", measured, isa=trial.isa)
+            timed = stage("speed", measured, isa=trial.isa, cpu=host.cpu_name())
         except LanewiseError as error:
             why = str(error)
         else:

@@ -1,13 +1,18 @@
 """Arms: budgets, masks that hold, monotone pruning, resumption, milestones."""
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_fit import ARCH, clips, model
 
+from bench.learn import arm as arm_module
 from bench.learn.arm import ArmPlan, ArmResult, Pruning, Regularization, train_arm
+from bench.learn.evaluate import mean_nll
 from bench.learn.fit import Optimisation
 from bench.sparsity.count import kept_count
 from bench.sparsity.tile import Tile
@@ -92,3 +97,24 @@ def test_regularizer_raises_group_sparsity_before_pruning() -> None:
     norms = Tile.parse("16x1").grid((96, 32), 3).norms(result.model.gru.w_hh.detach())
     assert float((norms == 0).double().mean()) > 0.2
     assert result.lambda_ is not None
+
+
+def test_interrupted_during_a_validation_the_arm_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(plan())
+    calls = 0
+
+    def interrupted(*args: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return mean_nll(*args)
+
+    monkeypatch.setattr(arm_module, "mean_nll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(), tmp_path)
+    resumed = run(plan(), tmp_path)
+    assert vars(whole.curves) == vars(resumed.curves)
+    assert whole.milestones == resumed.milestones
