@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.config.schema import TrialConfig
 from bench.errors import UsageError
 from bench.host import usable_cores
 from bench.progress import say
@@ -72,7 +73,8 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     store = open_store(study, folder, options.storage)
     _check_plan(store, trials, folder)
     if options.recordings:
-        _check_inputs(store, trials, folder)
+        fixed = [planned.config for planned in trials if planned.config is not None]
+        _check_inputs(store, [*fixed, dense_config(study)], folder)
     if options.retry_failed:
         _retry_failed(study, store)
     store.enqueue([planned.attributes() for planned in trials])
@@ -161,12 +163,14 @@ def _retry_failed(study: Study, store: "Store") -> None:
         say(f"{failed} failed trials are run again")
 
 
-def _check_inputs(store: "Store", trials: Sequence[Planned], folder: StudyFolder) -> None:
-    """Refuse to go on when a recording or a checkpoint has changed since the study was started."""
+def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyFolder) -> None:
+    """Refuse to go on when a recording or a checkpoint has changed since the study was started.
+
+    `configs` are those known before a search draws any, the study's dense arm among them.
+    """
     from bench.config.checkpoints import checkpoint_path
     from bench.data.corpus import load_corpus
 
-    configs = [planned.config for planned in trials if planned.config is not None]
     found = {}
     for spec in {config.data.corpus for config in configs}:
         found[f"the recordings of {spec}"] = load_corpus(spec).content_hash()
