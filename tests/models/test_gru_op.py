@@ -43,7 +43,9 @@ def test_equals_plain_torch(seed: int, batch: int, frames: int, per_frame: int, 
         found.append([states.detach(), *(x.grad.clone() for x in inputs[1:] if x.grad is not None)])
     assert len(found[0]) == 6
     for fast, plain in zip(*found, strict=True):
-        torch.testing.assert_close(fast, plain, rtol=2e-4, atol=2e-5)
+        # Sums of float32 products differ in order: an entry that cancels errs by the size of its terms.
+        scale = max(1.0, float(plain.abs().max()))
+        torch.testing.assert_close(fast, plain, rtol=2e-4, atol=2e-5 * scale)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

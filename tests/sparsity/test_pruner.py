@@ -211,7 +211,7 @@ def test_masks_applied_and_summarised(grid: Grid, seed: int, sparsity: float) ->
     summary = summarise(mask, grid.tile, grid.gates)
     assert summary.nonzeros == sum(summary.strip_nonzeros) == int(mask.sum())
     assert summary.kept_tiles == sum(summary.strip_tiles) == grid.bands * kept_count(grid.groups_per_band, sparsity)
-    assert summary.sparsity == pytest.approx(1 - float(mask.float().mean())) == achieved_sparsity({"w": mask})
+    assert summary.sparsity == pytest.approx(1 - float(mask.double().mean())) == achieved_sparsity({"w": mask})
     assert summary.gate_densities == pytest.approx([1 - s for s in gate_sparsities(mask, grid.gates)])
     first = mask[grid.bounds(0)[0]]
     assert summary.strip_nonzeros[0] == int(first.sum())
