@@ -56,7 +56,8 @@ def command(
 ) -> None:
     """Train a dense subband WaveRNN and write it to OUT (.safetensors).
 
-    The run saves itself beside OUT; the same command goes on where it stopped.
+    The run saves itself beside OUT; the same command goes on where it stopped, and one with more --steps
+    extends a finished run.
 
     \b
     Examples:

@@ -80,7 +80,7 @@ def train_dense(
     Returns
     -------
     Path
-        `out`. Its header holds the plan, the data hash and the learning curves.
+        `out`. Its header holds the plan, the data hash and the learning curves, and where a shorter run was extended.
     """
     arch = plan.arch
     splits = prepare(load_corpus(plan.corpus), arch, cache_dir)
@@ -93,6 +93,7 @@ def train_dense(
     fit = Fit(model, plan.optimisation, lambda step: segments(step, plan.seed))
     resume = out.with_suffix(".resume")
     valid: list[tuple[int, float]] = []
+    extended: list[tuple[int, int]] = []
     if resume.is_file():
         stored, _ = fit.restore(resume)
         if stored["data_hash"] != splits.data_hash:
@@ -100,10 +101,14 @@ def train_dense(
             resume.unlink()
             return train_dense(plan, out, cache_dir, device, save_every, validate_every, before_step)
         valid = [(int(s), float(b)) for s, b in stored["valid"]]
+        extended = [(int(at), int(steps)) for at, steps in stored.get("extended", [])]
+        if (planned := int(stored["planned_steps"])) < plan.optimisation.steps:
+            extended.append((fit.step, planned))
+            say(f"extending a run of {planned} steps to {plan.optimisation.steps}")
         say(f"resuming at step {fit.step}")
 
     def save() -> None:
-        fit.save(resume, {"valid": valid, "data_hash": splits.data_hash})
+        fit.save(resume, {"valid": valid, "data_hash": splits.data_hash, "extended": extended})
 
     with Progress("training", plan.optimisation.steps, fit.step) as progress:
 
@@ -131,12 +136,16 @@ def train_dense(
             fit.run(plan.optimisation.steps, on_step)
     save()
     fit.use_average()
-    checkpoint.save(out, model, _provenance(plan, splits.data_hash, fit.curve, valid))
+    checkpoint.save(out, model, _provenance(plan, splits.data_hash, fit.curve, valid, extended))
     return out
 
 
 def _provenance(
-    plan: DensePlan, data_hash: str, curve: list[tuple[int, float]], valid: list[tuple[int, float]]
+    plan: DensePlan,
+    data_hash: str,
+    curve: list[tuple[int, float]],
+    valid: list[tuple[int, float]],
+    extended: list[tuple[int, int]],
 ) -> dict[str, Any]:
     every = 100
     thinned = [
@@ -152,5 +161,6 @@ def _provenance(
         "data_hash": data_hash,
         "train_nll": thinned,
         "valid_nll": valid,
+        "extended": [{"at_step": at, "planned_steps": steps} for at, steps in extended],
         "torch": torch.__version__,
     }

@@ -149,20 +149,24 @@ class Fit:
         partial.replace(path)
 
     def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Take up a saved run; return its `extra` and `tensors`.
+        """Take up a saved run, if wished for more steps than it was planned for; return its `extra` and `tensors`.
+
+        `extra` gains `planned_steps`, the steps of the plan it was saved under. With more steps the learning rate goes on at the new plan's value for the step that was reached.
 
         Raises
         ------
         LanewiseError
-            The checkpoint belongs to another optimisation.
+            The checkpoint belongs to another optimisation, or to a longer one.
         """
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        if json.loads(header["optimisation"]) != asdict(self.optimisation):
+        planned = json.loads(header["optimisation"])
+        asked = asdict(self.optimisation)
+        if planned["steps"] > asked["steps"] or planned | {"steps": 0} != asked | {"steps": 0}:
             raise LanewiseError(
                 f"{path}: checkpoint of another training plan ({header['optimisation']}); "
-                "give the same options or another output file"
+                "give the same options (--steps may grow) or another output file"
             )
         device = self.model.band_scale.device
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
@@ -175,5 +179,5 @@ class Fit:
                 self._adam.state[parameter] = {k: v.to(device) for k, v in state.items()}
         self.step = int(header["step"])
         self.curve = [(int(s), float(b)) for s, b in json.loads(header["curve"])]
-        extra: dict[str, Any] = json.loads(header["extra"])
+        extra: dict[str, Any] = json.loads(header["extra"]) | {"planned_steps": planned["steps"]}
         return extra, {k[6:]: v.to(device) for k, v in tensors.items() if k.startswith("extra/")}

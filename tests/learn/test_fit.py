@@ -36,10 +36,10 @@ def model(data: list[ClipData]) -> SubbandWaveRNN:
     return made
 
 
-def fit(data: list[ClipData], steps: int = 12) -> Fit:
+def fit(data: list[ClipData], steps: int = 12, rate: float = 1e-3) -> Fit:
     start = model(data)
     segments = Segments(data, ARCH, start.band_scale.numpy(), batch=4, frames=3)
-    return Fit(start, Optimisation(steps, rate=1e-3, warmup=2, average=0.9), lambda step: segments(step, 7))
+    return Fit(start, Optimisation(steps, rate=rate, warmup=2, average=0.9), lambda step: segments(step, 7))
 
 
 def test_learns() -> None:
@@ -59,7 +59,7 @@ def test_resumed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
     second = fit(data)
     extra, tensors = second.restore(tmp_path / "run.resume")
     second.run(12)
-    assert extra == {"note": 1}
+    assert extra == {"note": 1, "planned_steps": 12}
     assert tensors["mask"].tolist() == [True, False]
     assert second.curve == whole.curve
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
@@ -74,8 +74,21 @@ def test_another_plan_is_refused(tmp_path: Path) -> None:
     run = fit(data)
     run.run(1)
     run.save(tmp_path / "run.resume")
-    with pytest.raises(LanewiseError, match="another training plan"):
-        fit(data, steps=13).restore(tmp_path / "run.resume")
+    for other in fit(data, steps=11), fit(data, rate=1e-4):
+        with pytest.raises(LanewiseError, match="another training plan"):
+            other.restore(tmp_path / "run.resume")
+
+
+def test_a_finished_run_can_be_extended(tmp_path: Path) -> None:
+    data = clips()
+    run = fit(data)
+    run.run(12)
+    run.save(tmp_path / "run.resume")
+    longer = fit(data, steps=16)
+    extra, _ = longer.restore(tmp_path / "run.resume")
+    longer.run(16)
+    assert extra["planned_steps"] == 12
+    assert [step for step, _ in longer.curve] == list(range(1, 17))
 
 
 def test_divergence_is_an_error() -> None:
