@@ -151,7 +151,8 @@ class Fit:
     def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Take up a saved run, if wished for more steps than it was planned for; return its `extra` and `tensors`.
 
-        `extra` gains `planned_steps`, the steps of the plan it was saved under. With more steps the learning rate goes on at the new plan's value for the step that was reached.
+        `extra` gains `planned_steps`, the steps of the plan it was saved under. With more steps the learning rate
+        goes on at the new plan's value for the step that was reached.
 
         Raises
         ------
