@@ -13,9 +13,10 @@ from bench.errors import LanewiseError
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 SHIPPED = {"shipped": "dense.safetensors", "shipped-small": "small-dense.safetensors"}
 
+KIND = "lanewise.subband-wavernn"
+"""What the header of every checkpoint says that it is."""
+
 _MAX_HEADER_BYTES = 100_000_000
-_KIND = "lanewise.subband-wavernn"
-"""What `bench.models.checkpoint` writes into the header."""
 
 
 def checkpoint_path(init: str) -> Path:
@@ -42,7 +43,7 @@ def architecture_of(init: str) -> Architecture:
     """
     path = checkpoint_path(init)
     found = _metadata(path)
-    if found.get("kind") != _KIND:
+    if found.get("kind") != KIND:
         raise LanewiseError(
             f"{path}: is a safetensors file of another kind ({found.get('kind')!r}); "
             "expected a checkpoint of `lanewise train`"
