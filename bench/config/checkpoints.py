@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.matrices import Architecture
+from bench.digest import file_sha256
 from bench.errors import LanewiseError
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
@@ -31,6 +32,21 @@ def checkpoint_path(init: str) -> Path:
     if not path.is_file():
         raise LanewiseError(f"{path}: no such checkpoint")
     return path
+
+
+def checkpoint_hash(init: str) -> str:
+    """Return the SHA-256 of the checkpoint that `model.init` names: another file under the same name is another start.
+
+    Raises
+    ------
+    LanewiseError
+        There is no such file, or it cannot be read.
+    """
+    path = checkpoint_path(init)
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise LanewiseError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def architecture_of(init: str) -> Architecture:
