@@ -13,6 +13,22 @@ INITS = ("shipped", "shipped-small", "dense", "scratch")
 MODEL_KEYS = ("hidden", "head", "mixtures", "causal")
 CORPORA = ("folder", "ljspeech", "jsut")
 
+_STRUCTURE = (
+    *("model", "reg.kind", "reg.tile", "reg.lambda", "reg.target", "simd.width"),
+    *("prune.kind", "prune.tile", "prune.matrices", "prune.sparsity", "prune.scope", "prune.keep_diagonal"),
+)
+CLASHES_REST_ON: dict[str, tuple[str, ...]] = {
+    "model.init": ("model.init",),
+    "train.shares": ("train.shares",),
+    "measure.metrics": ("measure.metrics",),
+    "simd.isa": ("simd.isa",),
+    "reg": _STRUCTURE,
+    "prune": _STRUCTURE,
+    "simd": _STRUCTURE,
+}
+"""What the checks below read, by the key or the section that they complain of; else that section alone. While one of
+these values is itself wrong, the complaint would be about a default that nobody chose."""
+
 Complain = Callable[[str, str], None]
 """Takes a dotted key and what is wrong with it."""
 

@@ -78,6 +78,27 @@ def test_all_mistakes_at_once_in_file_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "lines"),
+    [  # values that are wrong by themselves, and settings that clash, in one round
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x4, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 4x4, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
+        ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
+        # but nothing that only a default in place of a wrong value would mean
+        ("prune: {kind: magnitud, sparsity: 0.5}\n", [1]),
+        ("prune: {kidn: magnitude, sparsity: 0.5}\n", [1]),
+        ("prune: {kind: magnitude, sparsity: 5}\n", [1]),
+        ("prune: 3\nreg: {kind: group_lasso}\n", [1]),
+        ("model: {init: dense, hidden: big}\nprune: {kind: magnitude, tile: 512x1, sparsity: 0.5}\n", [1]),
+        ("train: {shares: {reg: x, prune: 0.8}}\n", [1]),
+        ("reg: {kind: lasso, lambda_: often}\nmodel: {init: nowhere}\n", [1, 2]),
+    ],
+)
+def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> None:
+    assert [int(line.split(":")[1]) for line in problems(text)] == lines
+
+
+@pytest.mark.parametrize(
     ("change", "key", "message"),
     [
         ("prune.tile=512x1", "prune.tile", "larger than one gate"),
