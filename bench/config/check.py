@@ -20,6 +20,7 @@ _STRUCTURE = (
 CLASHES_REST_ON: dict[str, tuple[str, ...]] = {
     "model.init": ("model.init",),
     "train.shares": ("train.shares",),
+    "train.device": ("train.device",),
     "measure.metrics": ("measure.metrics",),
     "simd.isa": ("simd.isa",),
     "reg": _STRUCTURE,
@@ -61,6 +62,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
         _check_tiles(config, reg_tile, prune_tile, matrices(arch), complain)
     _check_numbers(config, complain)
     _check_isa(config.simd.isa, complain)
+    _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
     controlled = on and reg.lambda_ == "controlled"
@@ -253,3 +255,14 @@ def _check_isa(isa: str, complain: Complain) -> None:
         engine.resolve_isa(isa)
     except UsageError as error:
         complain("simd.isa", str(error).removeprefix("isa: "))
+
+
+def _check_device(device: str, complain: Complain) -> None:
+    if device == "cpu":
+        return
+    import torch  # seconds, paid by those who ask for another device than the CPU
+
+    if not torch.cuda.is_available():
+        complain(
+            "train.device", f"got {device!r}, but torch sees no CUDA device on this host; use cpu, or another host"
+        )

@@ -43,7 +43,7 @@ def _inputs(trial: Trial) -> dict[str, Any]:
     config = trial.config
     inputs = {"data": trial.recordings.hash, "arch": asdict(trial.arch), "seed": config.seed.dense, "version": VERSION}
     if config.model.init == "dense":
-        inputs |= config.train.model_dump(include={"dense_steps", "dense_lr", "batch", "segment"})
+        inputs |= config.train.model_dump(include={"dense_steps", "dense_lr", "batch", "segment", "device"})
     return inputs
 
 
@@ -77,6 +77,7 @@ def _train(trial: Trial, partial: Path, work: Path) -> None:
         plan,
         work / MODEL_FILE,
         trial.cache.root / "features",
+        train.device,
         save_every=train.checkpoint_every,
         before_step=pause_while_timing,
     )

@@ -55,7 +55,7 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("train:\n  steps: 1.5\n", ["t.yaml:2: train.steps: got 1.5, expected a valid integer"]),
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
         ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, lr, "
-                        "dense_steps, dense_lr, validate_every, checkpoint_every"]),
+                        "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
         ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, 'controlled', or "
                                      "{grid: [distinct numbers]}"]),
         ("reg:\n  lambda: {grid: [1, 1]}\n", ["t.yaml:2: reg.lambda: got {'grid': [1, 1]}, expected a number >= 0, "
@@ -183,6 +183,22 @@ def test_every_trial_has_the_same_parameters() -> None:
 def test_the_hash_is_of_what_can_change_the_result(change: str, same: bool) -> None:
     changed = validate(parse(SIMD, "t.yaml").override([change]))
     assert (config_hash(changed) == config_hash(config())) == same
+
+
+def test_a_device_that_this_host_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = SIMD + "train:\n  device: cuda\n"
+    assert problems(asked) == [
+        "t.yaml:10: train.device: got 'cuda', but torch sees no CUDA device on this host; use cpu, or another host"
+    ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert flatten(config(asked))["train.device"] == "cuda"
+    assert config_hash(config(asked)) != config_hash(config()), "results differ by rounding"
+    assert problems(asked.replace("cuda", "cudda")) == [
+        "t.yaml:10: train.device: got 'cudda', expected one of cpu, cuda; did you mean 'cuda'?"
+    ]
 
 
 def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:

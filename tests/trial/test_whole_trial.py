@@ -290,6 +290,41 @@ def test_arms_share_the_dense_model(
     assert list(dense.params) == list(control.params) == list(finished[1].params)
 
 
+def test_an_arm_and_its_dense_model_are_trained_where_the_configuration_says(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    trained: list[str] = []
+
+    class ReachedError(Exception):
+        pass
+
+    def note(self: torch.nn.Module, device: str) -> torch.nn.Module:
+        trained.append(str(device))
+        if device != "cpu":
+            raise ReachedError  # this host may have no such device
+        return self
+
+    monkeypatch.setattr(torch.nn.Module, "to", note)
+    for device in ("cuda", "cpu"):
+        record = run_trial(tiny_config(tiny_corpus, f"train.device={device}"), tmp_path / device)
+        assert record.state == ("failed" if device == "cuda" else "complete"), record.reason
+    assert trained == ["cuda", "cpu", "cpu"], "the dense model, then the arm"
+    assert record.params["train.device"] == "cpu"
+
+
+@pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="needs a CUDA device")
+def test_training_on_a_cuda_device_comes_near_that_on_the_cpu(
+    finished: tuple[Path, Record], tiny_corpus: Path, tmp_path: Path
+) -> None:
+    record = run_trial(tiny_config(tiny_corpus, "train.device=cuda"), tmp_path)
+    assert record.state == "complete", record.reason
+    assert record.metrics["valid.nll_bits"] == pytest.approx(finished[1].metrics["valid.nll_bits"], abs=0.05)
+    assert record.metrics["sparsity.achieved"] == finished[1].metrics["sparsity.achieved"]
+
+
 def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
     config = tiny_config(tiny_corpus, "reg.lambda={grid: [1e-4, 0.5, 1]}")
     record = run_trial(config, tmp_path, cache=shared_cache)
