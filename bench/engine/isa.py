@@ -9,7 +9,7 @@ ENVIRONMENT = "LANEWISE_ISA"
 
 
 def isas() -> list[str]:
-    """ISAs that this host runs, best last, among `scalar`, `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ)."""
+    """ISAs that this host runs, best last: `scalar`; `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ); `neon`."""
     return list(core.host_isas())
 
 
