@@ -201,12 +201,13 @@ def _check_tiles(
     if not fits(key, prune_tile):
         return
     _check_diagonal(config, prune_tile, known, complain)
-    if not table.supports(prune_tile):
-        with_kernel = sorted({str(row["tile"]) for row in table.rows()} - {"dense"})
+    fmt = config.pack.format
+    if not table.supports(prune_tile, fmt):
+        with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
         complain(
             key,
-            f"got {prune_tile!r}, for which the engine has no kernel, so its zeros could not be skipped; "
-            f"allowed: {', '.join(with_kernel)}",
+            f"got {prune_tile!r}, for which the engine has no kernel in {fmt}, so its zeros could not be "
+            f"skipped; allowed with pack.format {fmt}: {', '.join(with_kernel)}",
         )
 
 

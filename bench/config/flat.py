@@ -58,6 +58,11 @@ def arm_name(config: TrialConfig) -> str:
     """Return the arm's name: `arm` if it was given, else made of what sets it apart, seeds excepted."""
     if config.arm is not None:
         return config.arm
+    name = _structure(config)
+    return name if config.pack.format == "f32" else f"{name}-{config.pack.format}"
+
+
+def _structure(config: TrialConfig) -> str:
     reg, prune = config.reg, config.prune
     if reg.kind == "none" and prune.kind == "none":
         return {"shipped-small": "small-dense", "scratch": "dense-scratch"}.get(config.model.init, "dense-continued")

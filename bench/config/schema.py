@@ -169,6 +169,13 @@ class Prune(Section):
     """Keep the tiles on the diagonal of each gate of gru.recurrent; they count within the budget."""
 
 
+class Pack(Section):
+    """The packed model: what changes its size and speed without training anything again."""
+
+    format: Literal["f32", "bf16", "int8"] = "f32"
+    """Number format of the weights; `int8` has one scale per row and quantises activations at each step."""
+
+
 class Simd(Section):
     """The instruction set."""
 
@@ -218,6 +225,7 @@ class TrialConfig(Section):
     train: Train = Train()
     reg: Reg = Reg()
     prune: Prune = Prune()
+    pack: Pack = Pack()
     simd: Simd = Simd()
     seed: Seed = Seed()
     measure: Measure = Measure()

@@ -26,7 +26,8 @@ def pack(trial: Trial, arm: "Arm") -> dict[str, Any]:
     arch, tensors = arm.model().export()
     masks = arm.masks()
     path = trial.folder / MODEL
-    info = pack_vocoder(path, arch, tensors, arm.tiles, {key: mask.numpy() for key, mask in masks.items()})
+    kept = {key: mask.numpy() for key, mask in masks.items()}
+    info = pack_vocoder(path, arch, tensors, arm.tiles, kept, trial.config.pack.format)
     return {
         "bytes": info.bytes,
         "nonzeros": info.nonzeros,

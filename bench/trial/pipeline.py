@@ -43,7 +43,8 @@ def run_stages(trial: Trial, record: Record) -> None:
     _learnt(arm, record)
 
     def stage(name: str, work: Callable[[], Any], again: Callable[[Any], Any] | None = None, **inputs: Any) -> Any:
-        return trial.stages.run(name, {"arm": arm.key, "version": VERSIONS[name], **inputs}, work, again)
+        keyed = {"arm": arm.key, "pack": trial.config.pack.model_dump(), "version": VERSIONS[name], **inputs}
+        return trial.stages.run(name, keyed, work, again)
 
     _packed(stage("pack", lambda: packing.pack(trial, arm)), record)
     measure = trial.config.measure

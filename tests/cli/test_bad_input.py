@@ -83,7 +83,7 @@ PRUNED = ("prune.kind=magnitude", "prune.sparsity=0.7", "model.init=scratch")
         ("prune.tile=16x0", "'16x0' is empty"),
         ("prune.tile=1000x1", "larger than one gate"),
         ("prune.tile=nonsense", "unknown name 'nonsense'"),
-        ("prune.tile=2x4", "the engine has no kernel"),
+        ("prune.tile=2x4", "the engine has no kernel in f32"),
         ("prune.tile=row", "the engine has no kernel"),
         ("prune.tile=[1,2]", "got [1, 2]"),
         ("prune.sparsity=1.2", "got 1.2, expected less than or equal to 1"),

@@ -46,7 +46,7 @@ def test_defaults_that_follow_from_other_keys() -> None:
     [
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
                                    "lambda, target, tile"]),
-        ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
+        ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, pack, "
                          "prune, reg, seed, simd, task, train"]),
         ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of none, magnitude, "
                                           "random; did you mean 'magnitude'?"]),
@@ -80,8 +80,8 @@ def test_all_mistakes_at_once_in_file_order() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [  # values that are wrong by themselves, and settings that clash, in one round
-        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x4, sparsity: 0.5}\n", [1, 1, 2]),
-        ("prune: {kind: magnitude, tile: 4x4, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x2, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 4x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
         ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
         ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
         # but nothing that only a default in place of a wrong value would mean

@@ -113,7 +113,7 @@ def test_all_problems_at_once_and_a_base_problem_once(study_file: Write) -> None
     ("lines", "found"),
     [
         (
-            "arms:\n  a: {prune.tyle: 16x1}\n  b: {prune.kind: magnitude, prune.tile: 4x4, prune.sparsity: 0.5}\n"
+            "arms:\n  a: {prune.tyle: 16x1}\n  b: {prune.kind: magnitude, prune.tile: 4x2, prune.sparsity: 0.5}\n"
             "margin: 1\nmode: x\n",
             [(6, "unknown key"), (7, "no kernel"), (8, "unknown key"), (9, "expected one of")],
         ),
