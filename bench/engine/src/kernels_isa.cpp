@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 #include "layers.hpp"
 #include "matvec.hpp"
+#include "peak.hpp"
 
 namespace lanewise::LANEWISE_ISA {
 
@@ -27,6 +28,9 @@ const Kernels kernels = {
     .sigmoid = sigmoid_array,
     .tanh = tanh_array,
     .read = read,
+    .peak_f32 = peak_f32,
+    .peak_bf16 = peak_bf16,
+    .peak_int8 = peak_int8,
 };
 
 } // namespace lanewise::LANEWISE_ISA
