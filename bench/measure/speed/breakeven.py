@@ -50,7 +50,8 @@ def break_evens(rows: Sequence[Row]) -> list[BreakEven]:
         sparsity, words = _crossing(sorted((row["sparsity"], 1.0 / row["vs_best_dense"]) for row in curve))
         dense_us = curve[0]["us"] * curve[0]["vs_best_dense"]
         found.append(BreakEven(hidden, fmt, curve[0]["best_dense"], dense_us, kernel, isa, tile, sparsity, words))
-    return found
+    formats = list(dict.fromkeys(row["format"] for row in rows))
+    return sorted(found, key=lambda point: (point.hidden, formats.index(point.format)))
 
 
 def _crossing(curve: list[tuple[float, float]]) -> tuple[float | None, str]:

@@ -34,8 +34,9 @@ ABOVE_ROOF = "above the roof"
 _ROOF_TOLERANCE = 1.05
 """A figure this far above its roof is a measuring error; below that the medians' own noise explains it."""
 
-_CHECK_TOLERANCE = {"f32": 1e-4, "bf16": 2e-2, "int8": 3e-2}
-"""Largest error of a product, of its largest value, against double precision and the weights before rounding."""
+_CHECK_TOLERANCE = {"f32": 1e-5, "bf16": 2e-2, "int8": 6e-2}
+"""Largest error of a product, of its largest value, against double precision and the weights before rounding. The worst
+that right kernels showed, widths 32 to 1024 and sparsity 0 to 0.99: 1.2e-6, 3.6e-3 and 2.1e-2."""
 
 
 def random_matrix(hidden: int, sparsity: float, tile: str, seed: int = 0) -> tuple[Array, NDArray[np.bool_] | None]:

@@ -53,6 +53,7 @@ def draw_roofline(points: "pd.DataFrame", limits: "pd.DataFrame", title: str, pa
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     style: Any = {"font.size": 8, "svg.hashsalt": "lanewise", "axes.spines.top": False, "axes.spines.right": False}
     formats = [fmt for fmt in FORMATS if (points["format"] == fmt).any()]
@@ -74,8 +75,11 @@ def draw_roofline(points: "pd.DataFrame", limits: "pd.DataFrame", title: str, pa
         handles = {
             label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        figure.suptitle(title, x=0.01, ha="left", color=_INK)
+        shown = sorted(handles.items(), key=lambda item: not isinstance(item[1], Line2D))  # roofs above series
+        figure.legend(
+            [handle for _, handle in shown], [label for label, _ in shown], loc="outside right upper", frameon=False
+        )
+        figure.suptitle(f"{title}; a point per sparsity", x=0.01, ha="left", color=_INK)
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
@@ -117,7 +121,7 @@ def _panel(
     peaks = limits[limits["format"].isin(scale["format"].unique())]
     for label, per_ns in peaks[["label", "per_ns"]].itertuples(index=False):
         if per_ns < top * _MARGIN:
-            axes.axhline(per_ns, color=_INK, lw=1, ls="-.", label=label)
+            axes.axhline(per_ns, color=_INK, lw=1, ls="-.", label=f"{label}: {per_ns:.0f} GOP/s")
         else:
             axes.text(0.02, 0.98, f"{label} {per_ns:.0f} GOP/s, above this view", transform=axes.transAxes, va="top")
     for series, mine in points.groupby("series", sort=False):
@@ -136,6 +140,6 @@ def _plain_ticks(both: Iterable[Any]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis in both:
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7), numticks=20))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
