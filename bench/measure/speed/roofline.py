@@ -23,6 +23,7 @@ _PEER_COLOUR, _INK, _GRID = "#8C959F", "#24292F", "#D8DEE4"
 _PEER_MARKERS = ("1", "2", "3", "4", "+", "x", "|", "_", "*", "h")
 _DASHES = ("-", "--", ":")
 _MARGIN = 1.4
+_LEGEND_LINE_INCH = 0.18
 _WARNING = "#CF222E"
 
 
@@ -60,7 +61,8 @@ def draw_roofline(points: "pd.DataFrame", limits: "pd.DataFrame", title: str, pa
     widths = sorted(points["hidden"].unique())
     looks = _looks(points)
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(1.5 + 5.0 * len(formats), 1.2 + 3.6 * len(widths)), layout="constrained")
+        height_inch = max(1.2 + 3.6 * len(widths), 0.5 + _LEGEND_LINE_INCH * (len(looks) + len(limits) + 1))
+        figure = Figure(figsize=(1.5 + 5.0 * len(formats), height_inch), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(widths), len(formats), squeeze=False, sharex="col", sharey="col")
         for line, hidden in zip(grid, widths, strict=True):
