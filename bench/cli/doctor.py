@@ -39,6 +39,7 @@ _OPTIONAL = {
     "optuna_dashboard": ("Optuna's dashboard", "pip install 'lanewise[dashboard]'"),
     "av": ("rebuilding the embedded corpus from its source", "pip install 'lanewise[corpus]'"),
 }
+_MKL = ("oneMKL beside the engine's kernels", "pip install 'lanewise[peers]'")  # a library, not a module
 _BUILD_ENGINE = "pip install -e . (in the project's directory; needs a C++ compiler)"
 
 
@@ -109,13 +110,16 @@ def engine() -> Check:
 
 def packages() -> list[Check]:
     """Look for required and optional packages without importing them."""
+    from bench.measure.speed import mkl
+
     checks = [
         Check(package, _is_there(module), True, "required", f"pip install {package}")
         for module, package in _REQUIRED.items()
     ]
-    return checks + [
+    checks += [
         Check(module, _is_there(module), False, purpose, remedy) for module, (purpose, remedy) in _OPTIONAL.items()
     ]
+    return [*checks, Check("mkl", mkl.is_installed(), False, *_MKL)]
 
 
 def _is_there(module: str) -> bool:
@@ -142,9 +146,9 @@ def isas() -> dict[str, Any]:
 def clock() -> dict[str, Any]:
     """Run the gate for some seconds at most on a 64 KiB read and report how steady the core was."""
     from bench.measure.speed.gate import GateRules, measure
-    from bench.measure.speed.kernels import read_candidate
+    from bench.measure.speed.roofs import read_candidates
 
-    run = measure([read_candidate("read", 65536)], rules=GateRules(minimum=200, maximum=200, patience_s=8))
+    run = measure(read_candidates("read", 65536)[-1:], rules=GateRules(minimum=200, maximum=200, patience_s=8))
     return {
         "nominal_ghz": run.nominal_ghz,
         "rejected_share": run.rejected / max(run.rejected + run.accepted, 1),

@@ -67,9 +67,9 @@ class MatVec:
         """Nanoseconds of `reps` products in a row."""
         return float(self._native.run_ns(_vector(x), reps))
 
-    def read_ns(self, reps: int) -> float:
-        """Nanoseconds of reading this matrix's own bytes `reps` times with the ISA's widest loads: the read limit."""
-        return float(self._native.read_ns(reps))
+    def read_ns(self, reps: int, isa: str | None = None) -> float:
+        """Nanoseconds of reading this matrix's own bytes `reps` times with an ISA's widest loads (default: its own)."""
+        return float(self._native.read_ns(reps, self.isa if isa is None else resolve_isa(isa)))
 
 
 def bind(packed: PackedMatrix, isa: str) -> core.MatVec:
@@ -101,6 +101,15 @@ def read_ns(buffer: npt.NDArray[np.generic], reps: int, isa: str | None = None) 
     A last part shorter than eight vectors is not read.
     """
     return float(core.read_ns(np.ascontiguousarray(buffer).view(np.uint8).ravel(), reps, resolve_isa(isa)))
+
+
+def peak(fmt: str, steps: int, isa: str | None = None) -> tuple[float, int]:
+    """Nanoseconds and operations (2 per multiply-add) of `steps` rounds of arithmetic that touches no memory.
+
+    `fmt` is f32 (FMA), bf16 or int8 (dot products); 0 operations where the ISA has no such instruction on this host.
+    """
+    ns, operations = core.peak(fmt, steps, resolve_isa(isa))
+    return float(ns), int(operations)
 
 
 def _vector(x: npt.ArrayLike) -> Floats:

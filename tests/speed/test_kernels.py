@@ -1,4 +1,4 @@
-"""Planning, peers, break-even and the rows of `lanewise kernels`. Nothing here asserts a time."""
+"""Planning, matrices and the rows of `lanewise kernels`. Nothing here asserts a time."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bench.errors import UsageError
+from bench.errors import LanewiseError, UsageError
 from bench.measure.speed import kernels, peers
-from bench.measure.speed.breakeven import break_evens
-from bench.measure.speed.kernels import COLUMNS, Selection, plan
+from bench.measure.speed.gate import Candidate, GatedRun, Timing
+from bench.measure.speed.kernels import ABOVE_ROOF, COLUMNS, Row
+from bench.measure.speed.plan import Case, Selection, fast_selection, plan
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +61,7 @@ def test_plan_refuses_what_it_cannot_time(selection: Selection, message: str) ->
 
 
 def test_fast_keeps_what_the_user_chose() -> None:
-    reduced = kernels.fast(Selection(sparsity=(0.6,)), ISAS)
+    reduced = fast_selection(Selection(sparsity=(0.6,)), ISAS)
     assert reduced.sparsity == (0.6,)
     assert reduced.isas == ("avx512",)
     assert len(reduced.hidden) < len(Selection().hidden)
@@ -84,92 +83,102 @@ def test_random_matrix_has_the_asked_count_and_whole_tiles(tile: str, hidden: in
     assert np.array_equal(weight != 0, mask)
 
 
-@pytest.mark.parametrize("peer", peers.ALL, ids=lambda peer: peer.name)
-def test_peer_computes_the_product_and_counts_its_bytes(peer: peers.Peer) -> None:
-    tile = peer.tile
-    weight, _ = kernels.random_matrix(32, 0.0 if tile == "dense" else 0.8, tile)
-    x = np.linspace(-1, 1, 32, dtype=np.float32)
-    with peers.single_thread():
-        product = peer.prepare(weight, x)
-        assert np.allclose(product.result(), weight.astype(np.float64) @ x, atol=1e-4)
-        assert peers.timed(product)(3) > 0
-    nonzeros = int(np.count_nonzero(weight))
-    assert product.read_bytes == (weight.nbytes if tile == "dense" else nonzeros * 8 + 4 * (len(weight) + 1))
+def _run(us: dict[str, float]) -> GatedRun:
+    timings = {name: Timing(name, 1, us=value, verdict="stable") for name, value in us.items()}
+    return GatedRun(timings, 4.0, 0, 0, "stable", "", "cpu", 0, 1.0)
 
 
-def test_single_thread_restores_what_it_found() -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    with peers.single_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
+def _entry(name: str, tile: str, fmt: str = "f32") -> kernels._Entry:
+    row = {"hidden": 256, "sparsity": 0.5, "tile": tile, "format": fmt, "isa": "avx2", "kernel": name}
+    work = [Candidate(n, lambda times: 1.0 * times) for n in (name, f"wide {name}", f"narrow {name}")]
+    return kernels._Entry(row, work[0], (work[1], work[2]), operations=1000, read_bytes=2000)
 
 
-def _rows(relative: dict[float, float], tile: str = "16x1") -> list[dict[str, object]]:
-    return [
-        {
-            "hidden": 512,
-            "sparsity": s,
-            "tile": tile,
-            "format": "f32",
-            "isa": "avx2",
-            "kernel": "lanewise",
-            "vs_best_dense": 1 / t,
-        }
-        for s, t in relative.items()
-    ]
+def _filled(us: dict[str, float], peak: float = 100.0) -> Row:
+    entries = [_entry("a", "16x1"), _entry("b", "dense"), _entry("c", "dense"), _entry("d", "dense", "int8")]
+    return kernels._filled(entries[0], entries, _run({"b": 5.0, "c": 4.0, "d": 1.0} | us), {"f32": peak})
 
 
-def test_break_even_lies_where_the_line_crosses_dense() -> None:
-    line = {s: 1.5 * (1 - s) + 0.1 for s in (0.25, 0.5, 0.9)}  # 1 at s = 0.4
-    (found,) = break_evens(_rows(line))
-    assert found.sparsity == pytest.approx(0.4)
-    assert found.words == "0.40"
+def test_row_compares_with_the_fastest_read_and_the_best_dense_of_its_format() -> None:
+    row = _filled({"a": 2.0, "wide a": 1.5, "narrow a": 1.2})
+    assert row["limit_us"] == 1.2
+    assert row["vs_limit"] == pytest.approx(0.6)
+    assert (row["vs_best_dense"], row["best_dense"]) == (2.0, "c avx2")
+    assert (row["gops"], row["ops_per_byte"]) == (0.5, 0.5)
+    assert row["verdict"] == "stable"
 
 
-def test_break_even_outside_the_grid_is_said_in_words() -> None:
-    (never,) = break_evens(_rows({0.5: 3.0, 0.9: 1.2}))
-    (always,) = break_evens(_rows({0.5: 0.6, 0.9: 0.1}))
-    assert (never.sparsity, never.words) == (None, "not up to 0.90")
-    assert (always.sparsity, always.words) == (None, "below 0.50")
+@pytest.mark.parametrize(
+    ("us", "peak", "verdict"),
+    [(2.0, 100.0, "stable"), (1.96, 100.0, "stable"), (1.8, 100.0, ABOVE_ROOF), (4.0, 0.2, ABOVE_ROOF)],
+)
+def test_figure_above_its_roof_is_flagged(us: float, peak: float, verdict: str) -> None:
+    assert _filled({"a": us, "wide a": 2.5, "narrow a": 2.0}, peak)["verdict"] == verdict
 
 
-def test_break_even_counts_from_the_last_loss() -> None:
-    (found,) = break_evens(_rows({0.3: 0.9, 0.5: 1.1, 0.7: 0.7}))
-    assert found.sparsity == pytest.approx(0.55)
+def test_doubt_about_the_limit_is_doubt_about_the_row() -> None:
+    entry = _entry("a", "16x1")
+    run = _run({"a": 2.0, "wide a": 1.5, "narrow a": 1.2})
+    run.timings["narrow a"].verdict = "unstable"
+    row = kernels._filled(entry, [entry], run, {})
+    assert row["verdict"] == "unstable"
+    assert (row["vs_best_dense"], row["best_dense"]) == (None, None)
 
 
-def test_break_even_ignores_dense_rows() -> None:
-    assert break_evens(_rows({0.0: 1.0}, tile="dense")) == []
+def test_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.engine.MatVec.run", lambda self, x: np.zeros(96, np.float32))
+    with pytest.raises(LanewiseError, match="wrong by"):
+        kernels._engine_entry(Case(32, 0.5, "16x1", "f32", "scalar"))
 
 
-@given(st.dictionaries(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.floats(0.05, 20.0), min_size=1))
-def test_break_even_splits_losses_from_wins(relative: dict[float, float]) -> None:
-    (found,) = break_evens(_rows(relative))
-    if found.sparsity is not None:
-        assert min(relative) <= found.sparsity <= max(relative)
-        assert all(t < 1 + 1e-9 for s, t in relative.items() if s > found.sparsity)
+def test_wrong_peer_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = peers.Product(lambda: None, lambda: np.zeros(96, np.float32), 1)
+    liar = peers.Peer("liar", "f32", peers.is_dense, lambda: True, lambda weight, x, block: wrong)
+    assert kernels._peer_entries([Case(32, 0.0, "dense", "f32", "scalar")], [liar], {}, shown=True) == []
+    assert "liar f32 dense" in capsys.readouterr().err
 
 
 def test_command_prints_one_flat_list_of_the_contract() -> None:
     from bench.cli.kernels import command
 
-    options = ["--fast", "--hidden", "32,64", "--sparsity", "0.5", "--tile", "dense,16x1,1x1", "--json"]
-    result = CliRunner().invoke(command, options, catch_exceptions=False)
+    options = ["--fast", "--hidden", "32,64", "--sparsity", "0.5", "--tile", "dense,16x1,1x1", "--format", "f32"]
+    result = CliRunner().invoke(command, [*options, "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     rows = json.loads(result.stdout)
     assert {row["hidden"] for row in rows} == {32, 64}
-    assert {"lanewise", "numpy", "torch", "scipy-csr", "torch-csr"} == {row["kernel"] for row in rows}
+    there = {peer.name for peer in peers.installed() if peer.format == "f32" and not peer.stores("4x4")}
+    assert {row["kernel"] for row in rows} == {"lanewise"} | there
     for row in rows:
         assert tuple(row) == COLUMNS
         assert row["us"] > 0
         assert row["vs_limit"] == pytest.approx(row["limit_us"] / row["us"])
-        assert row["verdict"] in {"stable", "unstable"}
-        assert (row["isa"] is None) == (row["kernel"] != "lanewise")
+        assert row["verdict"] in {"stable", "unstable", ABOVE_ROOF}
+        assert (row["isa"] is None) == (row["kernel"] != "lanewise") == (row["call_us"] is not None)
     for hidden in (32, 64):
         dense = [row for row in rows if row["hidden"] == hidden and row["tile"] == "dense"]
         assert max(row["vs_best_dense"] for row in dense) == pytest.approx(1.0)
+        fastest = min(dense, key=lambda row: row["us"])
+        assert f"{fastest['kernel']} {fastest['isa'] or ''}".strip() == fastest["best_dense"]
+
+
+def test_command_prints_tables_and_draws(tmp_path: Path) -> None:
+    from bench.cli.kernels import command
+
+    figure = tmp_path / "figures" / "roofline.svg"
+    options = ["--fast", "--hidden", "32", "--sparsity", "0.5,0.9", "--tile", "dense,16x1", "--format", "f32"]
+    result = CliRunner().invoke(command, [*options, "--no-peers", "--roofline", str(figure)], catch_exceptions=False)
+    assert "W (96, 32): us" in result.stdout
+    assert "break-even" in result.stdout
+    assert "one core reads (GB/s)" in result.stdout
+    assert figure.read_text().startswith("<?xml")
+
+
+def test_command_refuses_a_figure_of_unknown_kind_before_timing() -> None:
+    from bench.cli.kernels import command
+
+    result = CliRunner().invoke(command, ["--fast", "--roofline", "roof.pdf"])
+    assert isinstance(result.exception, UsageError)
+    assert "roof.pdf" in str(result.exception)
 
 
 def test_command_shows_only_the_tiles_asked_for() -> None:

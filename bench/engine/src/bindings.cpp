@@ -8,6 +8,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -75,11 +76,12 @@ public:
             kernel_(matrix_.view(), x_.data(), y_.data(), scratch_.data());
         return lanewise::now_ns() - begin;
     }
-    double read_ns(int reps) {
+    double read_ns(int reps, const std::string& isa) {
+        const auto read = lanewise::find_isa(isa).kernels->read;
         nb::gil_scoped_release release;
         const double begin = lanewise::now_ns();
         for (int i = 0; i < reps; ++i)
-            sink_ = sink_ | matrix_.read(isa_->kernels->read);
+            sink_ = sink_ | matrix_.read(read);
         return lanewise::now_ns() - begin;
     }
     std::size_t bytes() const { return matrix_.bytes(); }
@@ -210,6 +212,16 @@ double read_ns(nb::ndarray<const std::uint8_t, nb::shape<-1>, nb::c_contig, nb::
     return lanewise::now_ns() - begin;
 }
 
+// Nanoseconds and operations of multiply-adds that touch no memory.
+std::pair<double, std::uint64_t> peak(const std::string& format, std::uint64_t steps, const std::string& isa) {
+    const lanewise::Kernels& kernels = *lanewise::find_isa(isa).kernels;
+    const auto run = format == "bf16" ? kernels.peak_bf16 : format == "int8" ? kernels.peak_int8 : kernels.peak_f32;
+    nb::gil_scoped_release release;
+    const double begin = lanewise::now_ns();
+    const std::uint64_t operations = run(steps);
+    return {lanewise::now_ns() - begin, operations};
+}
+
 nb::ndarray<nb::numpy, float> apply(const std::string& function, Array1<float> x, const std::string& isa) {
     const lanewise::Kernels& kernels = *lanewise::find_isa(isa).kernels;
     float* y;
@@ -242,6 +254,7 @@ NB_MODULE(_core, m) {
     m.def("apply", &apply, "function"_a, "x"_a, "isa"_a);
     m.def("add_chain_ns", &add_chain_ns, "n"_a);
     m.def("read_ns", &read_ns, "buffer"_a, "reps"_a, "isa"_a);
+    m.def("peak", &peak, "format"_a, "steps"_a, "isa"_a);
 
     nb::class_<MatVec>(m, "MatVec")
         .def(nb::init<const std::string&, const std::string&, const std::string&, std::uint32_t, std::uint32_t,
@@ -251,7 +264,7 @@ NB_MODULE(_core, m) {
              "index"_a, "counts"_a, "scales"_a)
         .def("run", &MatVec::run, "x"_a)
         .def("run_ns", &MatVec::run_ns, "x"_a, "reps"_a)
-        .def("read_ns", &MatVec::read_ns, "reps"_a)
+        .def("read_ns", &MatVec::read_ns, "reps"_a, "isa"_a)
         .def_prop_ro("bytes", &MatVec::bytes);
 
     nb::class_<lanewise::Vocoder>(m, "Vocoder")

@@ -4,6 +4,7 @@
 #include "matvec.hpp"
 #include "matvec_block.hpp"
 #include "matvec_columns.hpp"
+#include "peak.hpp"
 
 namespace lanewise::LANEWISE_ISA {
 
@@ -48,6 +49,9 @@ const Kernels kernels = {
     .sigmoid = sigmoid_array,
     .tanh = tanh_array,
     .read = read,
+    .peak_f32 = peak_f32,
+    .peak_bf16 = peak_bf16,
+    .peak_int8 = peak_int8,
 };
 
 } // namespace lanewise::LANEWISE_ISA

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure.speed.kernels import DENSE
+from bench.measure.speed.peers import DENSE
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,8 @@ class BreakEven:
 
     Attributes
     ----------
+    best_dense, dense_us
+        The dense kernel to beat, of the same number format and gated run, and its time.
     sparsity
         The break-even, interpolated; None if it lies outside of what was measured.
     words
@@ -20,26 +24,34 @@ class BreakEven:
     """
 
     hidden: int
-    tile: str
     format: str
-    isa: str | None
+    best_dense: str
+    dense_us: float
     kernel: str
+    isa: str | None
+    tile: str
     sparsity: float | None
     words: str
 
 
-def break_evens(rows: Sequence[dict[str, Any]]) -> list[BreakEven]:
+def break_evens(rows: Sequence[Row]) -> list[BreakEven]:
     """Break-even of every sparse kernel in the rows of `lanewise kernels`.
 
     Time is close to linear in the share of weights kept, so the crossing of vs_best_dense = 1 is found on its inverse
     (time in units of the best dense), linear between the last measured sparsity that loses and the next, which wins.
     """
-    curves: dict[tuple[int, str, str, str | None, str], list[tuple[float, float]]] = {}
+    curves: dict[tuple[int, str, str, str | None, str], list[Row]] = {}
     for row in rows:
-        if row["tile"] != DENSE:
-            key = (row["hidden"], row["tile"], row["format"], row["isa"], row["kernel"])
-            curves.setdefault(key, []).append((row["sparsity"], 1.0 / row["vs_best_dense"]))
-    return [BreakEven(*key, *_crossing(sorted(curve))) for key, curve in curves.items()]
+        if row["tile"] != DENSE and row["vs_best_dense"] is not None:
+            key = (row["hidden"], row["format"], row["kernel"], row["isa"], row["tile"])
+            curves.setdefault(key, []).append(row)
+    found = []
+    for (hidden, fmt, kernel, isa, tile), curve in curves.items():
+        sparsity, words = _crossing(sorted((row["sparsity"], 1.0 / row["vs_best_dense"]) for row in curve))
+        dense_us = curve[0]["us"] * curve[0]["vs_best_dense"]
+        found.append(BreakEven(hidden, fmt, curve[0]["best_dense"], dense_us, kernel, isa, tile, sparsity, words))
+    formats = list(dict.fromkeys(row["format"] for row in rows))
+    return sorted(found, key=lambda point: (point.hidden, formats.index(point.format)))
 
 
 def _crossing(curve: list[tuple[float, float]]) -> tuple[float | None, str]:

@@ -1,107 +1,42 @@
 """Times matrix-vector kernels: shape x sparsity x tile x ISA x format, against dense, the read limit and peers.
 
 The shape is a GRU's recurrent matrix, (3 * hidden, hidden), its mask random and aligned to the tile. Everything of one
-hidden size and one ISA runs in one gated run, so ratios within a row come from the same minutes of the same core.
+hidden size and one ISA runs in one gated run, with the roofs of the host, so ratios within a row come from the same
+minutes of the same core.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import LanewiseError, UsageError
-from bench.measure.speed import peers
+from bench.errors import LanewiseError
+from bench.measure.speed import roofs
 from bench.measure.speed.clock import Clock, store_path
 from bench.measure.speed.gate import Candidate, GatedRun, GateRules, measure
 from bench.measure.speed.lock import timing_lock
+from bench.measure.speed.peers import DENSE, Array, Peer, single_thread, timed
 from bench.measure.speed.pin import pinned
-from bench.progress import track
+from bench.measure.speed.plan import Case, Row
+from bench.progress import say, track
 
-Array = NDArray[np.float32]
-Row = dict[str, Any]
 GATES = 3
-DENSE = "dense"
 COLUMNS = (
     "hidden", "sparsity", "tile", "format", "isa", "kernel", "us", "limit_us", "vs_limit", "vs_best_dense", "verdict",
+    "best_dense", "call_us", "gops", "ops_per_byte",
 )  # fmt: skip
-_TOLERANCE = {"f32": 1e-4, "bf16": 0.03, "int8": 0.06}  # of the largest value; the rounding of numbers decides
-_CACHE_LINE = 64
+"""Keys of a row. Beyond the contract: `best_dense`, the kernel that vs_best_dense compares with (its format and run);
+`call_us`, part of `us`, what a peer's call costs on a matrix of one tile (None for the engine, whose loop is compiled);
+`gops`, 2 operations per stored weight; `ops_per_byte`, those over the bytes of weights and indices."""
 
+ABOVE_ROOF = "above the roof"
+_ROOF_TOLERANCE = 1.05
+"""A figure this far above its roof is a measuring error; below that the medians' own noise explains it."""
 
-@dataclass(frozen=True)
-class Selection:
-    """What to time; an empty tuple means everything there is."""
-
-    hidden: tuple[int, ...] = (256, 512, 1024)
-    sparsity: tuple[float, ...] = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
-    tiles: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    isas: tuple[str, ...] = ()
-
-
-def fast(selection: Selection, isas: Sequence[str]) -> Selection:
-    """Reduce what was left at its default to a run of some seconds."""
-    plain = Selection()
-    return replace(
-        selection,
-        hidden=(256, 512) if selection.hidden == plain.hidden else selection.hidden,
-        sparsity=(0.1, 0.25, 0.5, 0.7, 0.9) if selection.sparsity == plain.sparsity else selection.sparsity,
-        isas=selection.isas or (isas[-1],),
-    )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One kernel of the engine on one matrix."""
-
-    hidden: int
-    sparsity: float
-    tile: str
-    format: str
-    isa: str
-
-
-def plan(selection: Selection, table: Sequence[Row], isas: Sequence[str]) -> list[Case]:
-    """Resolve a selection against the published table of kernels and the host's ISAs.
-
-    Raises
-    ------
-    UsageError
-        For a tile or format that has no kernel, an ISA that this host does not run, or an impossible number.
-    """
-    formats = _known("format", selection.formats, [row["format"] for row in table])
-    tiles = _known("tile", selection.tiles, [row["tile"] for row in table])
-    chosen_isas = _known("isa", selection.isas, list(isas))
-    for hidden in selection.hidden:
-        if not 16 <= hidden <= 8192:
-            raise UsageError(f"--hidden {hidden}: expected 16 to 8192")
-    for sparsity in selection.sparsity:
-        if not 0.0 <= sparsity < 1.0:
-            raise UsageError(f"--sparsity {sparsity}: expected a share of at least 0 and below 1, such as 0.7")
-    exists = {(row["tile"], row["format"], row["isa"]) for row in table}
-    cases = [
-        Case(hidden, sparsity, tile, fmt, isa)
-        for hidden in selection.hidden
-        for isa in chosen_isas
-        for fmt in formats
-        for tile in tiles
-        for sparsity in ((0.0,) if tile == DENSE else selection.sparsity)
-        if (tile, fmt, isa) in exists
-    ]
-    if not cases:
-        raise UsageError("no kernel has this combination of tile, format and ISA; see `lanewise kernels --list`")
-    return cases
-
-
-def _known(option: str, asked: Sequence[str], there: Sequence[str]) -> list[str]:
-    """What was asked for, or all there is; one error names what is unknown and what is allowed."""
-    allowed = list(dict.fromkeys(there))
-    unknown = [name for name in asked if name not in allowed]
-    if unknown:
-        raise UsageError(f"--{option} {','.join(unknown)}: expected one of {', '.join(allowed)}")
-    return [name for name in allowed if name in asked] if asked else allowed
+_CHECK_TOLERANCE = {"f32": 1e-5, "bf16": 2e-2, "int8": 6e-2}
+"""Largest error of a product, of its largest value, against double precision and the weights before rounding. The worst
+that right kernels showed, widths 32 to 1024 and sparsity 0 to 0.99: 1.2e-6, 3.6e-3 and 2.1e-2."""
 
 
 def random_matrix(hidden: int, sparsity: float, tile: str, seed: int = 0) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -128,43 +63,63 @@ class _Entry:
 
     row: Row
     candidate: Candidate
-    limit: Candidate
+    limits: tuple[Candidate, ...]
+    operations: int
+    read_bytes: int
+    call: str | None = None
+    """Name of the candidate that times a call of this peer."""
     shown: bool = True
 
     @property
-    def is_dense(self) -> bool:
-        return bool(self.row["tile"] == DENSE)
+    def name(self) -> str:
+        """For people: which kernel it is."""
+        return f"{self.row['kernel']} {self.row['isa'] or ''}".rstrip()
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Rows of one gated run, the roofs measured in it, and the run itself."""
+
+    rows: list[Row]
+    roofs: list[roofs.Roof]
+    run: GatedRun
 
 
 def time_cases(
-    cases: Sequence[Case], with_peers: Sequence[peers.Peer], rules: GateRules | None = None, seed: int = 0
-) -> Iterator[tuple[list[Row], GatedRun]]:
-    """Time the cases and the peers on the same matrices; yields one gated run's rows at a time.
+    cases: Sequence[Case],
+    table: Sequence[Row],
+    peers: Sequence[Peer],
+    rules: GateRules | None = None,
+    seed: int = 0,
+) -> Iterator[Timed]:
+    """Time the cases and the peers on the same matrices; yields one gated run at a time.
 
     Peers' rows appear once per hidden size, with `isa` None (they choose their own). A peer that stores a structure is
-    timed where a case has that structure; dense kernels are always timed, as the reference of `vs_best_dense`, and
-    shown when asked for.
+    timed where a case has that structure and number format; dense kernels (of `table` and of peers) are always timed,
+    as the reference of `vs_best_dense`, and shown when asked for.
     """
     groups = list(dict.fromkeys((case.hidden, case.isa) for case in cases))
     peers_beside = dict(groups)  # the widest ISA of each hidden size: the table lists the narrowest first
-    with peers.single_thread(), timing_lock(), pinned():
+    with single_thread(), timing_lock(), pinned():
         clock = Clock(path=store_path())
         for hidden, isa in track(groups, "kernels", len(groups)):
             mine = [case for case in cases if (case.hidden, case.isa) == (hidden, isa)]
-            entries = _engine_entries(mine) + _peer_entries(mine, with_peers, shown=peers_beside[hidden] == isa)
-            yield _measured(entries, rules, seed, clock)
+            engine = [_engine_entry(case) for case in mine] + _dense_references(mine, table)
+            calls: dict[str, Candidate] = {}
+            others = _peer_entries(mine, peers, calls, shown=peers_beside[hidden] == isa)
+            yield _measured(engine + others, list(calls.values()), rules, seed, clock)
 
 
-def _engine_entries(cases: Sequence[Case]) -> list[_Entry]:
+def _dense_references(cases: Sequence[Case], table: Sequence[Row]) -> list[_Entry]:
+    """The engine's dense kernels of each format, on this ISA and on the widest that has one, unless already cases."""
     from bench.engine import isas
 
-    hidden, isa = cases[0].hidden, cases[0].isa
-    entries = [_engine_entry(case) for case in cases]
-    formats = dict.fromkeys(case.format for case in cases)
-    for case in (Case(hidden, 0.0, DENSE, fmt, reference) for fmt in formats for reference in {isa, isas()[-1]}):
-        if case not in cases:
-            entries.append(replace(_engine_entry(case), shown=False))
-    return entries
+    wanted = []
+    for fmt in dict.fromkeys(case.format for case in cases):
+        dense = {row["isa"] for row in table if (row["tile"], row["format"]) == (DENSE, fmt)}
+        there = [isa for isa in isas() if isa in dense]
+        wanted += [Case(cases[0].hidden, 0.0, DENSE, fmt, isa) for isa in there if isa in (cases[0].isa, there[-1])]
+    return [replace(_engine_entry(case), shown=False) for case in wanted if case not in cases]
 
 
 def _engine_entry(case: Case) -> _Entry:
@@ -174,28 +129,51 @@ def _engine_entry(case: Case) -> _Entry:
     x = _input(case.hidden)
     kernel = MatVec(weight, case.tile, mask=mask, gates=GATES, isa=case.isa, fmt=case.format)
     name = f"lanewise {case}"
-    _check(name, kernel.run(x), weight, x, _TOLERANCE[case.format])
+    if wrong := _error(kernel.run(x), weight, x, case.format):
+        raise LanewiseError(f"{name}: {wrong}; not timed")
     row = _row(case.hidden, case.sparsity, case.tile, case.format, case.isa, "lanewise")
-    product = Candidate(name, lambda times: kernel.run_ns(x, times))
-    return _Entry(row, product, Candidate(f"read of {name}", kernel.read_ns))
+
+    def reading(loads: str) -> Candidate:
+        return Candidate(f"{loads} read of {name}", lambda times: kernel.read_ns(times, loads))
+
+    limits = tuple(reading(loads) for loads in roofs.load_isas())
+    stored = weight.size if mask is None else int(mask.sum())
+    return _Entry(row, Candidate(name, lambda times: kernel.run_ns(x, times)), limits, 2 * stored, kernel.bytes)
 
 
-def _peer_entries(cases: Sequence[Case], with_peers: Sequence[peers.Peer], shown: bool) -> list[_Entry]:
-    """Each peer on the matrices of the structures it stores; dense ones always, as references."""
+def _peer_entries(
+    cases: Sequence[Case], peers: Sequence[Peer], calls: dict[str, Candidate], shown: bool
+) -> list[_Entry]:
+    """Each peer on the matrices of the structures it stores; dense ones always, as references. Fills `calls`."""
+    hidden = cases[0].hidden
+    formats = {case.format for case in cases}
     entries = []
-    for peer in with_peers:
-        asked = [case.sparsity for case in cases if case.tile == peer.tile]
-        for sparsity in dict.fromkeys(asked if shown else []) or ([0.0] if peer.tile == DENSE else []):
-            hidden = cases[0].hidden
-            weight, _ = random_matrix(hidden, sparsity, peer.tile)
+    for peer in peers:
+        asked = {(c.tile, c.sparsity): None for c in cases if c.format == peer.format} if shown else {}
+        cells = [(tile, sparsity) for tile, sparsity in asked if peer.fits(tile, (GATES * hidden, hidden))]
+        if not cells and peer.stores(DENSE) and peer.format in formats:
+            cells = [(DENSE, 0.0)]
+        for tile, sparsity in cells:
+            weight, _ = random_matrix(hidden, sparsity, tile)
             x = _input(hidden)
-            product = peer.prepare(weight, x)
-            name = f"{peer.name} {hidden} {sparsity}"
-            _check(name, product.result(), weight, x)
-            row = _row(hidden, sparsity, peer.tile, "f32", None, peer.name)
-            limit = read_candidate(f"read of {name}", product.read_bytes)
-            candidate = Candidate(name, peers.timed(product))
-            entries.append(_Entry(row, candidate, limit, shown=shown and bool(asked)))
+            product = peer.product(weight, x, tile)
+            name = f"{peer.name} {peer.format} {tile} {hidden} {sparsity}"
+            if wrong := _error(product.result(), weight, x, peer.format):
+                say(f"{name}: {wrong}; not timed")  # another library's fault must not end the run
+                continue
+            call = f"call of {peer.name} {peer.format} {tile}"
+            calls.setdefault(call, Candidate(call, timed(peer.smallest(tile))))
+            entries.append(
+                _Entry(
+                    _row(hidden, sparsity, tile, peer.format, None, peer.name),
+                    Candidate(name, timed(product)),
+                    roofs.read_candidates(name, product.read_bytes),
+                    2 * int(np.count_nonzero(weight)),
+                    product.read_bytes,
+                    call,
+                    shown=(tile, sparsity) in asked,
+                )
+            )
     return entries
 
 
@@ -207,49 +185,44 @@ def _row(hidden: int, sparsity: float, tile: str, fmt: str, isa: str | None, ker
     return {"hidden": hidden, "sparsity": sparsity, "tile": tile, "format": fmt, "isa": isa, "kernel": kernel}
 
 
-def _check(name: str, got: Array, weight: Array, x: Array, tolerance: float = _TOLERANCE["f32"]) -> None:
-    """Refuse to time a kernel that computes something else (reference: numpy in double precision)."""
+def _error(got: Array, weight: Array, x: Array, fmt: str) -> str:
+    """What is wrong with a product (reference: numpy in double precision); empty if nothing."""
     expected = weight.astype(np.float64) @ x.astype(np.float64)
     error = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-    if not error < tolerance:
-        raise LanewiseError(f"{name}: the product is wrong by {error:.1e} of its largest value; not timed")
-
-
-def read_candidate(name: str, read_bytes: int) -> Candidate:
-    """Candidate that reads that many bytes with the widest loads: the limit of any product that must read them."""
-    from bench.engine import read_ns
-
-    # Loads that straddle cache lines would halve the speed, so the buffer starts on one.
-    room = np.ones(read_bytes + 2 * _CACHE_LINE, dtype=np.uint8)
-    start = -room.ctypes.data % _CACHE_LINE
-    buffer = room[start : start + read_bytes]
-    return Candidate(name, lambda times: read_ns(buffer, times))
+    return "" if error < _CHECK_TOLERANCE[fmt] else f"the product is wrong by {error:.1e} of its largest value"
 
 
 def _measured(
-    entries: Sequence[_Entry], rules: GateRules | None, seed: int, clock: Clock
-) -> tuple[list[Row], GatedRun]:
-    """Time the entries and their read limits together and fill in their rows."""
-    limits = [entry.limit for entry in entries if entry.shown]
-    run = measure([entry.candidate for entry in entries] + limits, rules=rules, seed=seed, clock=clock)
-    rows = []
-    for entry in entries:
-        if not entry.shown:
-            continue
-        us = run.us(entry.candidate.name)
-        limit = run.timings[entry.limit.name]
-        dense_us = min(
-            run.us(e.candidate.name) for e in entries if e.is_dense and e.row["format"] == entry.row["format"]
-        )
-        verdicts = {run.timings[entry.candidate.name].verdict, limit.verdict}
-        rows.append(
-            entry.row
-            | {
-                "us": us,
-                "limit_us": limit.us,
-                "vs_limit": limit.us / us,
-                "vs_best_dense": dense_us / us,
-                "verdict": "stable" if verdicts == {"stable"} else "unstable",
-            }
-        )
-    return rows, run
+    entries: Sequence[_Entry], calls: Sequence[Candidate], rules: GateRules | None, seed: int, clock: Clock
+) -> Timed:
+    """Time the entries, their read limits, the peers' calls and the roofs together; fill in the rows."""
+    limits = [limit for entry in entries if entry.shown for limit in entry.limits]
+    host_roofs = roofs.host_roofs()
+    candidates = [*(entry.candidate for entry in entries), *limits, *calls, *(r.candidate for r in host_roofs)]
+    run = measure(candidates, rules=rules, seed=seed, clock=clock)
+    found = roofs.fastest(host_roofs, run)
+    peaks = {roof.format: roof.per_ns for roof in found if roof.format}
+    rows = [_filled(entry, entries, run, peaks) for entry in entries if entry.shown]
+    return Timed(rows, found, run)
+
+
+def _filled(entry: _Entry, entries: Sequence[_Entry], run: GatedRun, peaks: dict[str, float]) -> Row:
+    """Complete an entry's row."""
+    timing = run.timings[entry.candidate.name]
+    limit = min((run.timings[limit.name] for limit in entry.limits), key=lambda limit: limit.us)
+    dense = [e for e in entries if (e.row["tile"], e.row["format"]) == (DENSE, entry.row["format"])]
+    best = min(dense, key=lambda e: run.us(e.candidate.name), default=None)
+    gops = entry.operations / timing.us / 1e3
+    above = limit.us / timing.us > _ROOF_TOLERANCE or gops > _ROOF_TOLERANCE * peaks.get(entry.row["format"], np.inf)
+    steady = timing.verdict == limit.verdict == "stable"
+    return entry.row | {
+        "us": timing.us,
+        "limit_us": limit.us,
+        "vs_limit": limit.us / timing.us,
+        "vs_best_dense": run.us(best.candidate.name) / timing.us if best else None,
+        "verdict": ABOVE_ROOF if above else "stable" if steady else "unstable",
+        "best_dense": best.name if best else None,
+        "call_us": run.us(entry.call) if entry.call else None,
+        "gops": gops,
+        "ops_per_byte": entry.operations / entry.read_bytes,
+    }

@@ -148,7 +148,7 @@ def measure_rtf(
         Candidate("dense", lambda times: sum(dense.time_steps(SAMPLE_FRAMES) for _ in range(times))),
         Candidate("parts", split),
         Candidate("kernel", lambda times: float(product.run_ns(x, times))),
-        Candidate("limit", lambda times: float(product.read_ns(times))),
+        Candidate("limit", lambda times: float(product.read_ns(times, model.isa))),
     ]
     run = measure(candidates, rules=rules, seed=seed)
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
