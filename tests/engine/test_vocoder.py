@@ -113,12 +113,14 @@ def test_free_running_parts_only_at_edges(tmp_path: Path, peaked: bool) -> None:
 
 
 def test_free_running_shipped_model(tmp_path: Path) -> None:
-    """At least 19 of 20 fresh seeds agree in every step, over all ISAs together.
+    """At least 19 of 20 fresh seeds agree in every step: nothing on any ISA speaks against that share.
 
-    Single precision parts from the reference in 0.015 (avx512) to 0.021 (scalar, sse4.2) of such seeds, always where
-    the uniform number lies at an edge. Over 20 seeds of one ISA chance alone would miss 19 in 4 to 6 % of runs; the
-    same share of 60 seeds on every ISA is missed in far less than 1 %.
+    Single precision parts from the reference in 2 % of seeds on average, always where the uniform number lies at an
+    edge, but in up to 7 % on some clips: rounding the state alone to float32 does a third of that. So several clips are
+    drawn, and an ISA fails when its share is below 19 of 20 beyond what chance explains (one run in a thousand).
     """
+    from scipy.stats import binom
+
     from bench.config.checkpoints import checkpoint_path
     from bench.data.corpus import load_corpus
     from bench.data.features import log_mel
@@ -126,14 +128,20 @@ def test_free_running_shipped_model(tmp_path: Path) -> None:
 
     model, _ = load(checkpoint_path("shipped"))
     arch, tensors = model.export()
-    clip = secrets.choice(load_corpus("embedded").clips)
-    mel = log_mel(clip.audio())[:50]
-    steps = min(2000, len(mel) * arch["hop"] // arch["bands"])
-    print(clip.id)
     path = packed(tmp_path / "m.lwm", arch, tensors)
-    seeds = [secrets.randbits(64) for _ in range(60)]
-    same = count_identical(path, ReferenceVocoder(arch, tensors), mel, steps, seeds)
-    assert sum(same.values()) >= 19 / 20 * len(seeds) * len(same)
+    reference = ReferenceVocoder(arch, tensors)
+    same, seeds_each = dict.fromkeys(isas(), 0), 30
+    clips = secrets.SystemRandom().sample(load_corpus("embedded").clips, 3)
+    for clip in clips:
+        mel = log_mel(clip.audio())[:50]
+        steps = min(2000, len(mel) * arch["hop"] // arch["bands"])
+        print(clip.id)
+        seeds = [secrets.randbits(64) for _ in range(seeds_each)]
+        for isa, count in count_identical(path, reference, mel, steps, seeds).items():
+            same[isa] += count
+    runs = seeds_each * len(clips)
+    allowed = int(binom.isf(1e-3, runs, 1 / 20))
+    assert {isa: runs - count for isa, count in same.items() if runs - count > allowed} == {}
 
 
 def test_temperature(tmp_path: Path) -> None:
