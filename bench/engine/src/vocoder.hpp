@@ -1,4 +1,4 @@
-// The whole vocoder, from mel frames to waveform: a packed subband WaveRNN bound to one ISA.
+// A packed subband WaveRNN bound to one ISA, read-only once loaded; stream.hpp runs it.
 #pragma once
 
 #include "exact.hpp"
@@ -18,19 +18,12 @@ struct VocoderShape {
     std::size_t conv1_taps, conv2_taps, conv1_left, conv2_left; // frames; *_left are those before the current one
     std::size_t pqmf_taps;                                      // samples
 
+    // Frames after a frame that its conditioning sees.
+    std::size_t lookahead() const { return conv1_right() + conv2_right(); }
+    std::size_t conv1_right() const { return conv1_taps - 1 - conv1_left; }
+    std::size_t conv2_right() const { return conv2_taps - 1 - conv2_left; }
     std::size_t samples_per_frame() const { return steps_per_frame * bands; }
     std::size_t table_floats() const { return bands * kLevels * 3 * hidden; }
-};
-
-// What to run and where the result goes; null outputs are skipped.
-struct Utterance {
-    const float* mel; // (frames, mels)
-    std::size_t frames;
-    std::uint64_t seed, number; // key and counter of the random numbers
-    double temperature;
-    const std::uint8_t* forced; // (frames * steps, bands) levels fed back instead of the sampled ones, or null
-    float* audio;               // (frames * samples_per_frame)
-    std::uint8_t* levels;       // (frames * steps, bands)
 };
 
 enum Part { kConditioning, kGru, kHeads, kSampling, kSynthesis, kParts };
@@ -47,26 +40,19 @@ public:
     std::vector<float> mel_mean() const;
     std::vector<float> mel_std() const;
 
-    // Thread-safe: all state of a run is its own.
-    void run(const Utterance& utterance) const;
-    // The same, slowed a little by reading the clock after each part: nanoseconds per part, which add up to the whole.
-    std::array<double, kParts> run_timed(const Utterance& utterance) const;
-
 private:
+    friend class Stream;
+
     struct Product { // a matrix and its kernel
         Matrix matrix;
         MatVecFn kernel = nullptr;
         void operator()(const float* x, float* y, float* scratch) const { kernel(matrix.view(), x, y, scratch); }
     };
-    struct State;
 
     void load(const PackedFile& file);
     Product product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
                     std::size_t gates) const;
     void fold_embeddings(const PackedFile& file);
-    template <typename Clock> void run_with(Clock& clock, const Utterance& utterance) const;
-    void condition(State& state, const Utterance& utterance, std::size_t first, std::size_t count) const;
-    void emit(State& state, float* audio) const;
 
     const Isa* isa_;
     const Kernels* kernels_;
