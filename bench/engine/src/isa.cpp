@@ -18,6 +18,11 @@ namespace avx512 {
 extern const Kernels kernels;
 }
 #endif
+#ifdef LANEWISE_ARM64
+namespace neon {
+extern const Kernels kernels;
+}
+#endif
 
 const std::vector<Isa>& host_isas() {
     static const std::vector<Isa> isas = [] {
@@ -34,6 +39,9 @@ const std::vector<Isa>& host_isas() {
             found.push_back({"avx512", 16, &avx512::kernels});
         }
 #endif
+#ifdef LANEWISE_ARM64
+        found.push_back({"neon", 4, &neon::kernels}); // every 64-bit Arm core has it
+#endif
         return found;
     }();
     return isas;
@@ -42,6 +50,8 @@ const std::vector<Isa>& host_isas() {
 const std::vector<std::string>& built_isas() {
 #ifdef LANEWISE_X86
     static const std::vector<std::string> names{"scalar", "sse4.2", "avx2", "avx512"};
+#elif defined(LANEWISE_ARM64)
+    static const std::vector<std::string> names{"scalar", "neon"};
 #else
     static const std::vector<std::string> names{"scalar"};
 #endif

@@ -2,8 +2,9 @@
 
 #include "error.hpp"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 
 namespace lanewise {
 
@@ -124,14 +125,13 @@ private:
         }
     }
 
+    // Not strtod: it reads what the program's locale writes, such as a comma for the point.
     void read_number(Json& value) {
-        const auto end = text_.find_first_not_of("+-.0123456789eE", at_);
-        const std::string digits(text_.substr(at_, end == std::string_view::npos ? end : end - at_));
-        char* stopped = nullptr;
+        const char* end = text_.data() + std::min(text_.find_first_not_of("+-.0123456789eE", at_), text_.size());
         value.kind_ = Json::Kind::number;
-        value.number_ = std::strtod(digits.c_str(), &stopped);
-        require(!digits.empty() && *stopped == '\0' && std::isfinite(value.number_), "bad number");
-        at_ += digits.size();
+        const auto [stopped, error] = std::from_chars(text_.data() + at_, end, value.number_);
+        require(error == std::errc() && stopped == end, "bad number");
+        at_ = static_cast<std::size_t>(end - text_.data());
     }
 
     std::string_view text_;

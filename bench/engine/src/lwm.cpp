@@ -2,6 +2,7 @@
 
 #include "error.hpp"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -11,7 +12,7 @@ namespace lanewise {
 
 namespace {
 
-constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 32;
+static_assert(std::endian::native == std::endian::little, "packed models are little-endian and read as they are");
 
 template <typename T> T read_at(const unsigned char* bytes, std::size_t offset) {
     T value;
@@ -61,6 +62,7 @@ PackedFile::PackedFile(const std::string& path) : path_(path) {
     const auto declared = read_at<std::uint64_t>(prefix, 16);
     require(declared == size, "is truncated or has been appended to: " + std::to_string(size) + " bytes, " +
                                   std::to_string(declared) + " expected; pack or copy it again");
+    require(size <= kMaxFileBytes, "is larger than any packed model (" + std::to_string(kMaxFileBytes) + " bytes)");
     bytes_.resize(size);
     stream.seekg(0);
     stream.read(reinterpret_cast<char*>(bytes_.data()), static_cast<std::streamsize>(size));
@@ -69,6 +71,8 @@ PackedFile::PackedFile(const std::string& path) : path_(path) {
             "has been altered since it was packed (wrong checksum); pack or copy it again");
     const auto header_bytes = read_at<std::uint32_t>(bytes_.data(), 12);
     require(header_bytes <= bytes_.size() - kPrefixBytes, "header is larger than the file");
+    require(header_bytes <= kMaxHeaderBytes,
+            "header is larger than any model's (" + std::to_string(kMaxHeaderBytes) + " bytes)");
     header_text_ = {reinterpret_cast<const char*>(bytes_.data()) + kPrefixBytes, header_bytes};
     try {
         header_ = Json::parse(header_text_);
@@ -87,8 +91,8 @@ const Json& PackedFile::entry(const std::string& list, const std::string& name) 
 
 template <typename T> PackedFile::Blob<T> PackedFile::blob(const std::string& name, const Json& where) const {
     const std::uint64_t bytes = bytes_.size();
-    const std::uint64_t size = where.whole("size", 0, kMaxElements);
-    const std::uint64_t offset = where.whole("offset", 0, kMaxElements);
+    const std::uint64_t size = where.whole("size", 0, kMaxFileBytes);
+    const std::uint64_t offset = where.whole("offset", 0, kMaxFileBytes);
     if (offset % kAlignment || offset > bytes || size > (bytes - offset) / sizeof(T)) {
         throw Error("'" + name + "' lies outside the file");
     }

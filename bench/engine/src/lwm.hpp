@@ -23,6 +23,9 @@ namespace lanewise {
 constexpr char kMagic[9] = "LANEWISE";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kPrefixBytes = 32;
+// Far above any model's; they bound what a hostile file can make the reader allocate.
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 32;
+constexpr std::uint32_t kMaxHeaderBytes = 1 << 18;
 
 std::uint64_t checksum(const unsigned char* file, std::size_t bytes);
 
@@ -30,6 +33,8 @@ class PackedFile {
 public:
     // Reads and verifies the file; throws Error naming it and what is wrong. No byte outside it is ever read.
     explicit PackedFile(const std::string& path);
+    PackedFile(const PackedFile&) = delete; // the header's text points into the bytes
+    PackedFile& operator=(const PackedFile&) = delete;
 
     const std::string& path() const { return path_; }
     std::string_view header_text() const { return header_text_; }

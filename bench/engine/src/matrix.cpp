@@ -13,7 +13,7 @@ Format parse_format(const std::string& name) {
         return Format::dot_group;
     if (name == "compact")
         return Format::compact;
-    throw Error("unknown matrix format '" + name + "'");
+    throw Error("unknown matrix format"); // not quoted: it may be any bytes of a damaged file
 }
 
 std::size_t dense_floats(std::size_t rows, std::size_t cols) {
@@ -88,8 +88,14 @@ Matrix::Matrix(const std::string& name, MatrixView shape, const float* weights, 
     }
     require(n_index == kept, "number of indices differs from the tile counts");
     require(n_weights == expected_weights(shape, kept), "number of weights differs from the tile counts");
-    for (std::size_t i = 0; i < n_index; ++i) {
-        require(index[i] < shape.cols, "a column index is outside the matrix");
+    const std::uint32_t width = shape.format == Format::dot_group ? shape.group : 1;
+    const std::uint16_t* at = index;
+    for (std::size_t i = 0; i < n_counts; ++i) {
+        for (std::size_t k = 0; k < counts[i]; ++k, ++at) {
+            require(*at < shape.cols, "a column index is outside the matrix");
+            require(*at % width == 0, "a column index is not that of a tile");
+            require(k == 0 || at[-1] < *at, "column indices do not ascend");
+        }
     }
 
     weights_ = Aligned<float>(weights, n_weights);

@@ -9,6 +9,8 @@
 
 #ifdef __SSE4_2__
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace lanewise::LANEWISE_ISA {
@@ -79,6 +81,10 @@ template <int L, typename Mask> LW_INLINE int count_true(Mask mask) {
 #ifdef __SSE4_2__
     if constexpr (L == 4)
         return __builtin_popcount(static_cast<unsigned>(_mm_movemask_ps((__m128)mask)));
+#endif
+#ifdef __ARM_NEON
+    if constexpr (L == 4)
+        return -vaddvq_s32((int32x4_t)mask);
 #endif
     if constexpr (L == 1)
         return mask;

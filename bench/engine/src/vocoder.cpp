@@ -29,17 +29,27 @@ VocoderShape read_shape(const Json& dims) {
     s.pqmf_taps = dims.whole("pqmf_taps", s.bands, 4096);
     if (s.pqmf_taps % s.bands)
         throw Error("header: pqmf_taps is not a multiple of bands");
+    // An empty sparse matrix of any size takes a few bytes of the file, so the file's own size does not bound these.
+    constexpr std::uint64_t kMaxUnfoldedBytes = std::uint64_t{1} << 30;
+    const std::uint64_t unfolded =
+        s.table_floats() + 3 * s.hidden * s.bands * s.embed + s.head * s.hidden + s.bands * 3 * s.mixtures * s.head;
+    if (unfolded * sizeof(float) > kMaxUnfoldedBytes) {
+        throw Error("its tables and heads would take " + std::to_string(unfolded * sizeof(float)) +
+                    " bytes of memory, at most " + std::to_string(kMaxUnfoldedBytes) + " are allowed");
+    }
     return s;
 }
 
 } // namespace
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
-    const PackedFile file(path);
     try {
-        load(file);
-    } catch (const Error& error) {
-        throw Error(path + ": " + error.what());
+        const PackedFile file(path);
+        try {
+            load(file);
+        } catch (const Error& error) {
+            throw Error(path + ": " + error.what());
+        }
     } catch (const std::bad_alloc&) {
         throw Error(path + ": needs more memory than this host has");
     }
@@ -53,9 +63,9 @@ void Vocoder::load(const PackedFile& file) {
     mel_mean_ = file.vector("mel_mean", s.mels);
     mel_scale_ = file.vector("mel_std", s.mels);
     for (std::size_t i = 0; i < s.mels; ++i) {
-        if (!(mel_scale_[i] > 0.0f))
-            throw Error("'mel_std' must be positive");
         mel_scale_[i] = 1.0f / mel_scale_[i];
+        if (!(mel_scale_[i] > 0.0f && std::isfinite(mel_scale_[i])))
+            throw Error("'mel_std' must be positive");
     }
     conv1_ = product(file, "cond.conv1.weight", s.cond, s.conv1_taps * s.mels, 1);
     conv1_bias_ = file.vector("cond.conv1.bias", s.cond);

@@ -1,0 +1,150 @@
+// Random vocoders, and the bytes of their packed file, written from the format's description in lwm.hpp.
+#pragma once
+
+#include "lwm.hpp"
+#include "plain.hpp"
+#include "vocoder.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lanewise::test {
+
+struct Model {
+    VocoderShape shape;
+    std::map<std::string, std::vector<float>> vectors;
+    std::map<std::string, Plain> plain;
+    std::map<std::string, Packed> packed;
+};
+
+inline VocoderShape tiny_shape() {
+    VocoderShape s{};
+    s.bands = 2, s.hidden = 6, s.embed = 2, s.cond = 5, s.head = 7, s.mixtures = 2, s.mels = 3;
+    s.steps_per_frame = 5, s.conv1_taps = 5, s.conv2_taps = 3, s.conv1_left = 2, s.conv2_left = 1;
+    s.pqmf_taps = 8;
+    return s;
+}
+
+// The matrices of the GRU and the heads in the given layout, the convolutions dense unless `all_sparse`.
+inline Model random_model(Rng& rng, const VocoderShape& s, const Tiling& tiling, double kept, bool all_sparse = false) {
+    const auto spread = [](std::size_t inputs) { return 1.0 / std::sqrt(static_cast<double>(inputs)); };
+    const std::size_t gates = 3 * s.hidden, parameters = s.bands * 3 * s.mixtures;
+    Model model{s, {}, {}, {}};
+    auto& v = model.vectors;
+    v["mel_mean"] = normal(rng, s.mels);
+    v["mel_std"] = normal(rng, s.mels);
+    for (float& value : v["mel_std"])
+        value = 0.5f + std::abs(value);
+    v["band_scale"] = std::vector<float>(s.bands, 0.2f);
+    v["embed"] = normal(rng, s.bands * kLevels * s.embed, spread(s.embed));
+    v["cond.conv1.bias"] = normal(rng, s.cond, 0.2);
+    v["cond.conv2.bias"] = normal(rng, s.cond, 0.2);
+    v["gru.b_ih"] = normal(rng, gates, 0.2);
+    v["gru.b_hh"] = normal(rng, gates, 0.2);
+    v["head.fc.bias"] = normal(rng, s.head, 0.2);
+    v["head.out.bias"] = normal(rng, parameters, 0.3);
+    for (std::size_t b = 0; b < s.bands; ++b) { // narrow logistics, as after training
+        for (std::size_t j = 0; j < s.mixtures; ++j)
+            v["head.out.bias"][(b * 3 + 2) * s.mixtures + j] -= 4.0f;
+    }
+    v["pqmf.synthesis"] = normal(rng, s.bands * s.pqmf_taps, 0.2);
+
+    const auto add = [&](const std::string& name, std::size_t rows, std::size_t cols, std::size_t parts, bool sparse) {
+        const Tiling& used = sparse ? tiling : kTilings[0];
+        const std::size_t split = used.format == Format::dense ? 1 : parts;
+        model.plain[name] = random_plain(rng, used, rows, cols, split, kept, spread(cols));
+        model.packed[name] = pack(model.plain[name], used, split);
+    };
+    add("cond.conv1.weight", s.cond, s.conv1_taps * s.mels, 1, all_sparse);
+    add("cond.conv2.weight", s.cond, s.conv2_taps * s.cond, 1, all_sparse);
+    add("gru.w_cond", gates, s.cond, 3, true);
+    add("gru.w_hh", gates, s.hidden, 3, true);
+    add("gru.w_embed", gates, s.bands * s.embed, 3, true);
+    add("head.fc.weight", s.head, s.hidden, 1, true);
+    add("head.out.weight", parameters, s.head, 1, true);
+    return model;
+}
+
+template <typename T> void put(std::string& file, std::size_t at, T value) {
+    std::memcpy(file.data() + at, &value, sizeof value);
+}
+
+// Makes size and checksum right.
+inline void sign(std::string& file) {
+    put<std::uint64_t>(file, 16, file.size());
+    put(file, 24, checksum(reinterpret_cast<const unsigned char*>(file.data()), file.size()));
+}
+
+class Writer {
+public:
+    static std::string bytes(const Model& model) {
+        // Offsets stand in the header, whose length they change: leave room for it, and some for tests that edit it.
+        Writer writer(round_up(kPrefixBytes + Writer(kLongest).header(model).size() + 100, kAlignment));
+        const std::string text = writer.header(model);
+        std::string file(writer.begin_, ' ');
+        std::memcpy(file.data(), kMagic, 8);
+        put(file, 8, kVersion);
+        put(file, 12, static_cast<std::uint32_t>(writer.begin_ - kPrefixBytes));
+        file.replace(kPrefixBytes, text.size(), text);
+        file += writer.body_;
+        sign(file);
+        return file;
+    }
+
+private:
+    static constexpr std::size_t kLongest = 1000000000; // an offset with more digits than any that occurs
+
+    explicit Writer(std::size_t begin) : begin_(begin) {}
+
+    template <typename T> std::string place(const std::vector<T>& values) {
+        const std::string where =
+            R"("offset":)" + std::to_string(begin_ + body_.size()) + R"(,"size":)" + std::to_string(values.size());
+        body_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+        body_.resize(round_up(body_.size(), kAlignment));
+        return where;
+    }
+
+    std::string header(const Model& model) {
+        const VocoderShape& s = model.shape;
+        const std::pair<const char*, std::size_t> dims[] = {{"bands", s.bands},
+                                                            {"hidden", s.hidden},
+                                                            {"embed", s.embed},
+                                                            {"cond", s.cond},
+                                                            {"head", s.head},
+                                                            {"mixtures", s.mixtures},
+                                                            {"mels", s.mels},
+                                                            {"conv1_taps", s.conv1_taps},
+                                                            {"conv2_taps", s.conv2_taps},
+                                                            {"conv1_left", s.conv1_left},
+                                                            {"conv2_left", s.conv2_left},
+                                                            {"steps_per_frame", s.steps_per_frame},
+                                                            {"pqmf_taps", s.pqmf_taps},
+                                                            {"table_bytes", s.table_floats() * sizeof(float)}};
+        std::string text = R"({"arch":{"causal":false,"rate":16e3},"dims":{)";
+        for (const auto& [name, size] : dims)
+            text += '"' + std::string(name) + "\":" + std::to_string(size) + ',';
+        text.back() = '}';
+        text += R"(,"vectors":[)";
+        for (const auto& [name, values] : model.vectors)
+            text += R"({"name":")" + name + R"(",)" + place(values) + "},";
+        text.back() = ']';
+        text += R"(,"matrices":[)";
+        for (const auto& [name, m] : model.packed) {
+            text += R"({"name":")" + name + R"(","format":")" + m.tiling.layout + R"(","group":)" +
+                    std::to_string(m.tiling.group) + R"(,"rows":)" + std::to_string(m.rows) + R"(,"cols":)" +
+                    std::to_string(m.cols) + R"(,"gates":)" + std::to_string(m.gates) + R"(,"weights":{)" +
+                    place(m.weights) + R"(},"index":{)" + place(m.index) + R"(},"counts":{)" + place(m.counts) + "}},";
+        }
+        text.back() = ']';
+        return text + "}";
+    }
+
+    std::size_t begin_; // of the blobs
+    std::string body_;
+};
+
+} // namespace lanewise::test

@@ -1,0 +1,257 @@
+// The reader of packed models: every damaged file is refused by one message that names it; nothing else happens.
+#include "error.hpp"
+#include "memory_file.hpp"
+#include "model.hpp"
+#include "stream.hpp"
+
+#include <limits>
+
+using namespace lanewise;
+using namespace lanewise::test;
+
+namespace {
+
+// Where the value of the last key starts, each key being searched behind the one before it. Names, too, are found so.
+std::size_t find(const std::string& file, const std::vector<std::string>& path) {
+    std::size_t at = kPrefixBytes;
+    for (const std::string& key : path) {
+        at = file.find('"' + key + '"', at);
+        CHECK(at != std::string::npos, key);
+        at += key.size() + 3;
+    }
+    return at;
+}
+std::size_t number(const std::string& file, const std::vector<std::string>& path) {
+    return std::stoull(file.substr(find(file, path)));
+}
+
+// Replaces a value of the header; the blobs stay where they are.
+void set(std::string& file, const std::vector<std::string>& path, const std::string& value) {
+    const std::size_t at = find(file, path);
+    const std::size_t size = file.find_first_of(",}", at) - at;
+    std::uint32_t header_bytes;
+    std::memcpy(&header_bytes, file.data() + 12, sizeof header_bytes);
+    std::string header = file.substr(kPrefixBytes, header_bytes);
+    header.replace(at - kPrefixBytes, size, value);
+    CHECK(header.find_last_not_of(' ') < header_bytes, value);
+    header.resize(header_bytes, ' ');
+    file.replace(kPrefixBytes, header_bytes, header);
+    sign(file);
+}
+
+template <typename T> void set_blob(std::string& file, const std::string& name, const char* blob, T value) {
+    put(file, number(file, {name, blob, "offset"}), value);
+    sign(file);
+}
+
+void check_refused(const MemoryFile& file, const std::string& expected) {
+    std::string message = "accepted";
+    try {
+        const Vocoder vocoder(file.path(), "scalar");
+    } catch (const Error& error) {
+        message = error.what();
+    }
+    CHECK(message.find(expected) != std::string::npos, message + "; expected: " + expected);
+    CHECK(message.rfind(file.path(), 0) == 0 && message.find('\n') == std::string::npos, message);
+}
+void check_refused(const std::string& bytes, const std::string& expected) {
+    MemoryFile file;
+    file.set(bytes);
+    check_refused(file, expected);
+}
+
+std::string good_file(Rng& rng, const Tiling& tiling) {
+    return Writer::bytes(random_model(rng, tiny_shape(), tiling, 1.0));
+}
+
+void run_briefly(const Vocoder& vocoder) {
+    const VocoderShape& s = vocoder.shape();
+    const std::vector<float> mel(2 * s.mels, 0.5f);
+    std::vector<float> audio(2 * s.samples_per_frame());
+    std::vector<std::uint8_t> levels(2 * s.steps_per_frame * s.bands);
+    run(vocoder, {1, 2, 1.0}, mel.data(), 2, {audio.data(), levels.data(), nullptr});
+}
+
+constexpr Tiling kStrips{"row_group", Format::row_group, 4}, kRows{"dot_group", Format::dot_group, 4};
+
+} // namespace
+
+TEST(envelope) {
+    const std::string good = good_file(rng, kStrips);
+    MemoryFile file;
+    file.set(good);
+    run_briefly(Vocoder(file.path(), "scalar"));
+
+    check_refused("", "not a packed model");
+    check_refused(good.substr(0, 31), "not a packed model");
+    check_refused("RIFF" + good.substr(4), "not a packed model");
+    check_refused(good.substr(0, good.size() - 1), "truncated");
+    check_refused(good + '\0', "appended");
+    std::string bad = good;
+    put(bad, 8, kVersion + 1);
+    check_refused(bad, "format version");
+    for (const std::uint32_t header_bytes : {0xffffffffu, static_cast<std::uint32_t>(good.size() - kPrefixBytes + 1)}) {
+        bad = good;
+        put(bad, 12, header_bytes);
+        sign(bad);
+        check_refused(bad, "larger than");
+    }
+    for (int round = 0; round < 200; ++round) { // any flipped bit
+        bad = good;
+        char& byte = bad[pick(rng, 0, bad.size() - 1)];
+        byte = static_cast<char>(byte ^ 1 << pick(rng, 0, 7));
+        check_refused(bad, "");
+    }
+}
+
+// A file of a terabyte, none of it stored: refused before anything of its size is allocated.
+TEST(enormous_file) {
+    std::string prefix = good_file(rng, kStrips).substr(0, kPrefixBytes);
+    put(prefix, 16, std::uint64_t{1} << 40);
+    MemoryFile file;
+    file.set_sparse(prefix, std::uint64_t{1} << 40);
+    check_refused(file, "larger than");
+}
+
+TEST(json) {
+    const std::string good = good_file(rng, kStrips);
+    const auto check = [&](const std::string& header, const std::string& expected) {
+        std::string bad = good.substr(0, kPrefixBytes) + header;
+        put(bad, 12, static_cast<std::uint32_t>(header.size()));
+        sign(bad);
+        check_refused(bad, expected);
+    };
+    for (const char* text : {"",      "{",     "}",    "[1,",  "{\"a\"}",     "{\"a\":1,}", "{a:1}", "{} {}",
+                             "nul",   "tru",   "\"",   "\"\\", "\"\\u0041\"", "\"\x01\"",   "-",     "+1",
+                             "1e999", "1.2.3", "0x10", "inf",  "nan",         "--1",        "1e"})
+        check(text, "not valid JSON");
+    check(R"({"a":1,"a":2})", "given twice");
+    check(std::string(100000, '['), "nested too deeply");
+    check(std::string(std::size_t{1} << 21, ' '), "larger than");
+    for (const char* text : {"[]", "1", "null", "\"dims\"", R"({"dims":1})", R"({"dims":{"bands":"4"}})"})
+        check(text, "header");
+}
+
+TEST(header) {
+    struct Case {
+        std::vector<std::string> path;
+        std::string value, expected;
+    };
+    const std::vector<Case> cases = {
+        {{"hidden"}, "7", "expected"},
+        {{"hidden"}, "0", "'hidden' must be a whole number"},
+        {{"hidden"}, "-1", "'hidden' must be a whole number"},
+        {{"hidden"}, "1e30", "'hidden' must be a whole number"},
+        {{"bands"}, "1.5", "'bands' must be"},
+        {{"bands"}, "17", "'bands' must be"},
+        {{"mixtures"}, "17", "'mixtures' must be"},
+        {{"conv1_left"}, "5", "'conv1_left' must be"},
+        {{"pqmf_taps"}, "9", "multiple"},
+        {{"mel_mean", "size"}, "4", "expected 3"},
+        {{"mel_mean", "size"}, "4294967296", "outside the file"},
+        {{"mel_mean", "offset"}, "1", "outside the file"},
+        {{"mel_mean", "offset"}, "4294967232", "outside the file"},
+        {{"mel_mean", "offset"}, "-64", "whole number"},
+        {{"gru.w_hh", "format"}, "\"spiral\"", "unknown matrix format"},
+        {{"gru.w_hh", "format"}, "\"dense\"", "gru.w_hh"},
+        {{"gru.w_hh", "group"}, "8", "gru.w_hh"},
+        {{"gru.w_hh", "group"}, "3", "no kernel"},
+        {{"gru.w_hh", "group"}, "0", "'group' must be"},
+        {{"gru.w_hh", "rows"}, "65536", "expected"},
+        {{"gru.w_hh", "cols"}, "5", "expected"},
+        {{"gru.w_hh", "gates"}, "2", "expected"},
+        {{"gru.w_hh", "gates"}, "0", "'gates' must be"},
+        {{"gru.w_hh", "weights", "size"}, "1", "number of weights"},
+        {{"gru.w_hh", "index", "size"}, "0", "number of indices"},
+        {{"gru.w_hh", "counts", "size"}, "7", "number of tile counts"},
+        {{"gru.w_hh", "counts", "size"}, "4294967295", "outside the file"},
+    };
+    const std::string good = good_file(rng, kStrips);
+    for (const Case& each : cases) {
+        std::string bad = good;
+        set(bad, each.path, each.value);
+        check_refused(bad, each.expected);
+    }
+}
+
+TEST(every_index) {
+    for (const Tiling& tiling : kTilings) {
+        const Model model = random_model(rng, tiny_shape(), tiling, 1.0);
+        const std::string good = Writer::bytes(model);
+        for (const auto& [name, packed] : model.packed) {
+            for (std::size_t i = 0; i < packed.index.size(); ++i) {
+                std::string bad = good;
+                put(bad, number(good, {name, "index", "offset"}) + 2 * i, static_cast<std::uint16_t>(packed.cols));
+                sign(bad);
+                check_refused(bad, "column index");
+            }
+            for (std::size_t i = 0; i < packed.counts.size(); ++i) {
+                for (const std::uint32_t count : {packed.cols + 1, 0xffffffffu, packed.counts[i] - 1}) {
+                    std::string bad = good;
+                    put(bad, number(good, {name, "counts", "offset"}) + 4 * i, count);
+                    sign(bad);
+                    check_refused(bad, name + ": ");
+                }
+            }
+        }
+    }
+}
+
+TEST(contents) {
+    const std::string strips = good_file(rng, kStrips), rows = good_file(rng, kRows);
+    for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        std::string bad = strips;
+        set_blob(bad, "gru.w_hh", "weights", value);
+        check_refused(bad, "gru.w_hh: holds NaN");
+        bad = strips;
+        put(bad, number(bad, {"embed\",\"offset"}), value);
+        sign(bad);
+        check_refused(bad, "embed: holds NaN");
+    }
+    for (const float value : {0.0f, -1.0f, 1e-45f}) {
+        std::string bad = strips;
+        put(bad, number(bad, {"mel_std", "offset"}), value);
+        sign(bad);
+        check_refused(bad, "mel_std");
+    }
+    std::string bad = strips; // strips of 4 rows keep columns 0 to 5
+    set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
+    check_refused(bad, "ascend");
+    bad = rows; // tiles of 4 columns start at 0 and 4
+    set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
+    check_refused(bad, "tile");
+}
+
+// An empty sparse matrix may be large and take no bytes of the file; what it unfolds to is bounded.
+TEST(unfolded_size) {
+    std::string bad = good_file(rng, kStrips);
+    set(bad, {"hidden"}, "16384");
+    set(bad, {"head"}, "16384");
+    check_refused(bad, "bytes of memory");
+}
+
+// With the checksum made right, any content is refused or runs.
+TEST(random_damage) {
+    for (const Tiling& tiling : kTilings) {
+        const std::string good = good_file(rng, tiling);
+        MemoryFile file;
+        int ran = 0;
+        for (int round = 0; round < 100; ++round) {
+            std::string bad = good;
+            for (std::size_t i = pick(rng, 1, 6); i > 0; --i)
+                bad[pick(rng, kPrefixBytes, bad.size() - 1)] = static_cast<char>(pick(rng, 0, 255));
+            sign(bad);
+            file.set(bad);
+            try {
+                run_briefly(Vocoder(file.path(), host_isas().back().name));
+                ++ran;
+            } catch (const Error&) {
+            }
+        }
+        CHECK(ran > 0, tiling.name());
+    }
+}
+
+int main(int argc, char** argv) {
+    return run_all(argc, argv);
+}
