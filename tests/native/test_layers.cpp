@@ -65,7 +65,7 @@ TEST(gru_gates) {
         const int bands = static_cast<int>(pick(rng, 1, kMaxBands));
         const auto conditioning = normal(rng, 3 * n), recurrent = normal(rng, 3 * n), bias_n = normal(rng, n);
         const auto before = normal(rng, n, 0.5);
-        GruStep step{n, conditioning.data(), {}, bands, recurrent.data(), bias_n.data()};
+        GruStep step{n, conditioning.data(), {}, bands, recurrent.data(), bias_n.data(), {}};
         std::vector<std::vector<float>> rows;
         for (int b = 0; b < bands; ++b)
             rows.push_back(normal(rng, 3 * n, 0.5));

@@ -88,7 +88,7 @@ template <typename Clock> void Stream::run_frame(const Output& output, const flo
     const VocoderShape& s = v.shape();
     const Mixture mixture{static_cast<int>(s.bands), static_cast<int>(s.mixtures), sampling_.temperature, &v.edges_,
                           v.out_bias_.data()};
-    GruStep gru{s.hidden, conditioning, {}, static_cast<int>(s.bands), u_.data(), v.recurrent_bias_n_.data()};
+    GruStep gru{s.hidden, conditioning, {}, static_cast<int>(s.bands), u_.data(), v.recurrent_bias_n_.data(), {}};
     const Key key{static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32)};
     double uniforms[kMaxBands];
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
