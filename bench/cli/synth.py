@@ -13,7 +13,9 @@ from bench.cli.options import check_writable
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="IN.wav", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT.wav", type=click.Path(path_type=Path))
-@click.option("--isa", metavar="NAME", help="scalar, sse4.2, avx2, avx512 or auto (LANEWISE_ISA, else the best).")
+@click.option(
+    "--isa", metavar="NAME", help="scalar, sse4.2, avx2, avx512, avx512vnni or auto (LANEWISE_ISA, else the best)."
+)
 @click.option("--seed", type=click.IntRange(min=0, max=2**64 - 1), default=0, show_default=True, help="Of sampling.")
 @click.option("--temperature", type=click.FloatRange(0.05, 2), default=0.9, show_default=True, help="Of sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")

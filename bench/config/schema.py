@@ -172,7 +172,8 @@ class Simd(Section):
     width: int | None = Field(default=None, ge=1, le=64)
     """Group length G; by default that of `prune.tile`. Set it to name tiles `simd` and `simd-row`."""
     isa: str = "auto"
-    """`auto` (the widest of this host, or `LANEWISE_ISA`), `scalar`, `sse4.2`, `avx2` or `avx512`."""
+    """`auto` (the widest of this host, or `LANEWISE_ISA`), `scalar`, `sse4.2`, `avx2`, `avx512`
+    or `avx512vnni` (with BF16 and VBMI)."""
 
 
 class Seed(Section):

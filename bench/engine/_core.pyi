@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 def host_isas() -> list[str]: ...
 def built_isas() -> list[str]: ...
+def has_kernel(isa: str, layout: str, number: str, tile_rows: int, tile_cols: int) -> bool: ...
 def checksum(arg: bytes, /) -> int: ...
 def read_header(arg: str, /) -> str: ...
 def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
@@ -28,14 +29,17 @@ class MatVec:
     def __init__(
         self,
         isa: str,
-        format: str,
-        group: int,
+        layout: str,
+        number: str,
+        tile_rows: int,
+        tile_cols: int,
         rows: int,
         cols: int,
         gates: int,
-        weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        weights: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)],
         index: Annotated[NDArray[numpy.uint16], dict(shape=(None,), order="C", device="cpu", writable=False)],
         counts: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
     ) -> None: ...
     def run(
         self, x: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]

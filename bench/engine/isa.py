@@ -9,7 +9,10 @@ ENVIRONMENT = "LANEWISE_ISA"
 
 
 def isas() -> list[str]:
-    """ISAs that this host runs, best last, among `scalar`, `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ)."""
+    """ISAs that this host runs, best last.
+
+    Of `scalar`, `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ) and `avx512vnni` (with VNNI, BF16 and VBMI too).
+    """
     return list(core.host_isas())
 
 

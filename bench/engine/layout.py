@@ -1,4 +1,4 @@
-"""Weights in the layout that a kernel reads (described in src/matrix.hpp), in plain numpy.
+"""Weights in the layout and number format that a kernel reads (described in src/matrix.hpp), in plain numpy.
 
 Zero tiles are left out, kept tiles stay whole even where they hold zeros, and what was stored is counted against the
 mask, because a packer that silently writes every tile is fast to write and slow to run.
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.engine import table
+from bench.engine.numbers import CHUNK_COLUMNS, encode
+from bench.engine.table import TILES
 from bench.errors import LanewiseError, UsageError
 from bench.sparsity.tile import Tile
 
@@ -19,21 +22,6 @@ PANEL_ROWS, SMALL_PANEL_ROWS = 64, 16
 MAX_EXTENT = 65536
 """Rows or columns of a matrix: a stored column index is 16 bits wide."""
 
-TILES: dict[str, tuple[str, int]] = {
-    "dense": ("dense", 1),
-    "1x1": ("dot_group", 1),
-    "4x1": ("row_group", 4),
-    "8x1": ("row_group", 8),
-    "16x1": ("row_group", 16),
-    "32x1": ("row_group", 32),
-    "1x4": ("dot_group", 4),
-    "1x8": ("dot_group", 8),
-    "1x16": ("dot_group", 16),
-    "column": ("compact", 1),
-    "gate-column": ("compact", 1),
-}
-"""Tiles that have a kernel: name -> (layout, group length G)."""
-
 
 @dataclass(frozen=True)
 class PackedMatrix:
@@ -41,10 +29,12 @@ class PackedMatrix:
 
     Attributes
     ----------
-    tile, layout, group, gates
+    tile, layout, tile_rows, tile_cols, gates
         What it is; `gates` is 1 where tiles run over all of them.
-    weights, index, counts
-        Contents, float32, uint16 and uint32.
+    number
+        `f32`, `bf16` or `int8`.
+    weights, index, counts, scales
+        Contents: float32, uint16 (bf16) or int8; uint16; uint32; float32 (rows, of int8 only).
     blocks
         Kept tiles (of `dense`: one).
     nonzeros
@@ -53,59 +43,58 @@ class PackedMatrix:
 
     tile: str
     layout: str
-    group: int
+    number: str
+    tile_rows: int
+    tile_cols: int
     rows: int
     cols: int
     gates: int
-    weights: Floats
+    weights: npt.NDArray[np.generic]
     index: npt.NDArray[np.uint16]
     counts: npt.NDArray[np.uint32]
+    scales: Floats
     blocks: int
     nonzeros: int
 
     @property
     def bytes(self) -> int:
-        """Bytes that one product reads of it."""
-        return self.weights.nbytes + self.index.nbytes + self.counts.nbytes
+        """Bytes stored."""
+        return self.weights.nbytes + self.index.nbytes + self.counts.nbytes + self.scales.nbytes
 
 
-def pack_matrix(weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gates: int = 1) -> PackedMatrix:
+def pack_matrix(
+    weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gates: int = 1, fmt: str = "f32"
+) -> PackedMatrix:
     """Pack W (out, in), whose rows stack `gates` equal gates.
 
     Parameters
     ----------
     mask
         (out, in), True where kept; must keep or drop whole tiles. Without it a tile is kept if any weight is non-zero.
+    fmt
+        Number format of the stored weights, see `bench.engine.numbers`.
 
     Raises
     ------
     UsageError
-        If the tile has no kernel or does not fit the matrix.
+        If the tile has no kernel (in this format) or does not fit the matrix.
     LanewiseError
         If weights are not finite, the mask splits a tile, or a dense matrix is given a mask with holes.
     """
     w = np.ascontiguousarray(weight, dtype=np.float32)
-    if tile not in TILES:
-        raise UsageError(f"tile: no kernel for {tile!r}; these have one: {', '.join(TILES)}")
-    if w.ndim != 2 or max(w.shape) > MAX_EXTENT:
-        raise UsageError(
-            f"tile {tile}: expected a matrix of at most {MAX_EXTENT} rows and columns, got shape {w.shape}"
-        )
-    if not np.isfinite(w).all():
-        raise LanewiseError("weights hold NaN or infinite numbers")
-    if mask is not None and (mask.shape != w.shape or mask.dtype != np.bool_):
-        raise LanewiseError(f"mask is {mask.dtype} {mask.shape}, expected bool {w.shape}")
-    layout, group = TILES[tile]
+    _check(w, tile, mask, fmt)
+    shape, k = (w.shape[0], w.shape[1]), CHUNK_COLUMNS[fmt]
     if mask is not None:
         w = np.where(mask, w, np.float32(0))
+    values, scales = encode(w, fmt)
     if tile == "dense":
         if mask is not None and not mask.all():
             raise LanewiseError("a dense matrix cannot skip what its mask drops; name the mask's tile")
         empty = np.zeros(0)
-        return _packed(tile, w.shape, gates, dense_layout(w), empty, empty, 1, w.size)
+        return _packed(tile, fmt, shape, gates, dense_layout(values, k), empty, empty, scales, 1, w.size)
 
-    bands = Tile.parse(tile).extent((w.shape[0], w.shape[1]), gates)[0]
-    sizes = _tiles(np.ones(w.shape, dtype=np.bool_), tile, bands).sum(axis=-1)
+    bands = Tile.parse(tile).extent(shape, gates)[0]
+    sizes = _tiles(np.ones(shape, dtype=np.bool_), tile, bands).sum(axis=-1)
     if mask is None:
         kept = (_tiles(w, tile, bands) != 0).any(axis=-1)
     else:
@@ -114,59 +103,87 @@ def pack_matrix(weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gate
         split = int((kept & (counts < sizes)).sum())
         if split:
             raise LanewiseError(f"mask is not aligned to tile {tile}: {split} of {sizes.size} tiles are kept in part")
-    tiles = _tiles(w, tile, bands)
+    layout, rows, cols = TILES[tile]
+    tiles = _tiles(values, tile, bands)
     if layout == "compact":
-        weights = np.concatenate([dense_layout(line[keep].T) for line, keep in zip(tiles, kept, strict=True)])
+        lines = [dense_layout(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
+    elif cols == 1:
+        lines = [_chunks(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
     else:
-        weights = tiles[kept]
-    index = np.nonzero(kept)[1] * (group if layout == "dot_group" else 1)
+        lines = [_chunks(tiles[kept].reshape(-1, rows, cols), k)]
+    index = np.nonzero(kept)[1] * cols
+    weights = np.concatenate(lines)
     nonzeros = int(sizes[kept].sum())
-    return _packed(tile, w.shape, bands, weights, index, kept.sum(axis=1), int(kept.sum()), nonzeros)
+    return _packed(tile, fmt, shape, bands, weights, index, kept.sum(axis=1), scales, int(kept.sum()), nonzeros)
 
 
-def dense_layout(w: Floats) -> Floats:
-    """Panels of 64 rows, then of 16 (the last one zero-padded), each column by column, flattened."""
-    rows, cols = w.shape
+def dense_layout(w: npt.NDArray[np.generic], k: int = 1) -> npt.NDArray[np.generic]:
+    """Panels of 64 rows, then of 16 (the last one zero-padded), each by chunks of k columns, flattened."""
+    rows = w.shape[0]
     whole = rows // PANEL_ROWS * PANEL_ROWS
     rest = np.pad(w[whole:], ((0, -(rows - whole) % SMALL_PANEL_ROWS), (0, 0)))
-    panels = [
-        part.reshape(-1, height, cols).transpose(0, 2, 1).ravel()
-        for part, height in ((w[:whole], PANEL_ROWS), (rest, SMALL_PANEL_ROWS))
-        if part.size
-    ]
-    return np.concatenate([np.zeros(0, dtype=np.float32), *panels])
+    return np.concatenate(
+        [
+            _chunks(part.reshape(len(part) // height, height, w.shape[1]), k)
+            for part, height in ((w[:whole], PANEL_ROWS), (rest, SMALL_PANEL_ROWS))
+        ]
+    )
+
+
+def _check(w: Floats, tile: str, mask: Mask | None, fmt: str) -> None:
+    if not table.supports(tile):
+        raise UsageError(f"tile: no kernel for {tile!r}; these have one: {', '.join(table.tiles())}")
+    if not table.supports(tile, fmt):
+        raise UsageError(f"tile {tile}: no {fmt} kernel; in {fmt} these have one: {', '.join(table.tiles(fmt))}")
+    if w.ndim != 2 or max(w.shape) > MAX_EXTENT:
+        raise UsageError(
+            f"tile {tile}: expected a matrix of at most {MAX_EXTENT} rows and columns, got shape {w.shape}"
+        )
+    if not np.isfinite(w).all():
+        raise LanewiseError("weights hold NaN or infinite numbers")
+    if mask is not None and (mask.shape != w.shape or mask.dtype != np.bool_):
+        raise LanewiseError(f"mask is {mask.dtype} {mask.shape}, expected bool {w.shape}")
+
+
+def _chunks(w: npt.NDArray[np.generic], k: int) -> npt.NDArray[np.generic]:
+    """The last two axes (rows, columns) as chunks of k columns (the last one zero-padded), each row by row; flat."""
+    padded = np.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, -w.shape[-1] % k)])
+    chunks = padded.reshape(*w.shape[:-1], padded.shape[-1] // k, k)
+    return chunks.swapaxes(-3, -2).ravel()
 
 
 def _tiles(w: npt.NDArray[np.generic], tile: str, bands: int) -> npt.NDArray[np.generic]:
     """Tiles of a matrix as (lines, tiles of a line, weights of a tile), zero-padded where a tile is incomplete.
 
-    A line is what a kernel runs through: a strip of G rows, a row, or (columns) a band.
+    A line is what a kernel runs through: a strip of G rows, a row, or (columns) a band. Weights lie row by row.
     """
-    layout, group = TILES[tile]
+    layout, height, width = TILES[tile]
     rows, cols = w.shape
-    if layout == "dot_group":
-        return np.pad(w, ((0, 0), (0, -cols % group))).reshape(rows, -1, group)
     banded = w.reshape(bands, rows // bands, cols)
-    if layout == "row_group":
-        banded = np.pad(banded, ((0, 0), (0, -(rows // bands) % group), (0, 0))).reshape(-1, group, cols)
-    return banded.transpose(0, 2, 1)
+    if layout == "compact":
+        return banded.transpose(0, 2, 1)
+    padded = np.pad(banded, ((0, 0), (0, -(rows // bands) % height), (0, -cols % width)))
+    strips = padded.reshape(-1, height, padded.shape[2] // width, width)
+    return strips.transpose(0, 2, 1, 3).reshape(len(strips), -1, height * width)
 
 
 def _packed(
     tile: str,
-    shape: tuple[int, ...],
+    fmt: str,
+    shape: tuple[int, int],
     gates: int,
     weights: npt.NDArray[np.generic],
     index: npt.NDArray[np.generic],
     counts: npt.NDArray[np.generic],
+    scales: Floats,
     blocks: int,
     nonzeros: int,
 ) -> PackedMatrix:
-    layout, group = TILES[tile]
+    layout, rows, cols = TILES[tile]
     return PackedMatrix(
-        tile, layout, group, shape[0], shape[1], gates,
-        np.ascontiguousarray(weights, dtype=np.float32).ravel(),
+        tile, layout, fmt, rows, cols, shape[0], shape[1], gates,
+        np.ascontiguousarray(weights).ravel(),
         np.ascontiguousarray(index, dtype=np.uint16),
         np.ascontiguousarray(counts, dtype=np.uint32),
-        blocks, nonzeros,
+        scales, blocks, nonzeros,
     )  # fmt: skip

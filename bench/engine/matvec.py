@@ -3,9 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from bench.engine import table
 from bench.engine.isa import resolve_isa
-from bench.engine.layout import Floats, Mask, pack_matrix
+from bench.engine.layout import Floats, Mask, PackedMatrix, pack_matrix
 from bench.engine.native import core
+from bench.errors import UsageError
 
 
 class MatVec:
@@ -13,7 +15,7 @@ class MatVec:
 
     Parameters
     ----------
-    weight, tile, mask, gates
+    weight, tile, mask, gates, fmt
         As in `bench.engine.layout.pack_matrix`, which also lists the errors.
     isa
         As in `resolve_isa`.
@@ -21,11 +23,18 @@ class MatVec:
     Attributes
     ----------
     bytes
-        Bytes that a product reads: weights, indices and counts.
+        Bytes that a product reads: weights, indices, counts and, of int8, a scale and a correction per row.
     blocks
         Tiles kept.
     isa
         The ISA bound.
+    packed
+        What was packed.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kernel on this ISA.
 
     Examples
     --------
@@ -36,16 +45,19 @@ class MatVec:
     """
 
     def __init__(
-        self, weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gates: int = 1, isa: str | None = None
+        self,
+        weight: npt.ArrayLike,
+        tile: str,
+        mask: Mask | None = None,
+        gates: int = 1,
+        isa: str | None = None,
+        fmt: str = "f32",
     ) -> None:
         self.isa = resolve_isa(isa)
-        self.packed = pack_matrix(weight, tile, mask, gates)
-        p = self.packed
-        self._native = core.MatVec(
-            self.isa, p.layout, p.group, p.rows, p.cols, p.gates, p.weights, p.index, p.counts
-        )  # fmt: skip
+        self.packed = pack_matrix(weight, tile, mask, gates, fmt)
+        self._native = bind(self.packed, self.isa)
         self.bytes: int = self._native.bytes
-        self.blocks = p.blocks
+        self.blocks = self.packed.blocks
 
     def run(self, x: npt.ArrayLike) -> Floats:
         """The product with x (in,), (out,)."""
@@ -58,6 +70,24 @@ class MatVec:
     def read_ns(self, reps: int) -> float:
         """Nanoseconds of reading this matrix's own bytes `reps` times with the ISA's widest loads: the read limit."""
         return float(self._native.read_ns(reps))
+
+
+def bind(packed: PackedMatrix, isa: str) -> core.MatVec:
+    """Bind a packed matrix to its kernel on an ISA that this host runs.
+
+    Raises
+    ------
+    UsageError
+        If that ISA has no such kernel.
+    """
+    p = packed
+    if not table.supports(p.tile, p.number, isa):
+        have = [str(row["isa"]) for row in table.rows() if (row["tile"], row["format"]) == (p.tile, p.number)]
+        raise UsageError(f"isa: {isa} has no {p.number} kernel for tile {p.tile}; these have: {', '.join(have)}")
+    return core.MatVec(
+        isa, p.layout, p.number, p.tile_rows, p.tile_cols, p.rows, p.cols, p.gates,
+        p.weights.view(np.uint8), p.index, p.counts, p.scales,
+    )  # fmt: skip
 
 
 def add_chain_ns(n: int) -> float:

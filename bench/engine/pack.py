@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from bench.engine.layout import Floats, Mask, PackedMatrix, pack_matrix
 from bench.engine.native import core
+from bench.engine.numbers import NUMBERS
 from bench.errors import LanewiseError, UsageError
 
-MAGIC, VERSION, ALIGNMENT = b"LANEWISE", 1, 64
+MAGIC, VERSION, ALIGNMENT = b"LANEWISE", 2, 64
 _PREFIX = struct.Struct("<8sIIQQ")
 
 GATES = {"gru.w_hh": 3, "gru.w_cond": 3, "gru.w_embed": 3, "head.fc.weight": 1, "head.out.weight": 1}
@@ -30,7 +31,7 @@ _VECTORS = (
     "mel_mean", "mel_std", "band_scale", "embed", "cond.conv1.bias", "cond.conv2.bias",
     "gru.b_ih", "gru.b_hh", "head.fc.bias", "head.out.bias",
 )  # fmt: skip
-_CONVOLUTIONS = ("cond.conv1.weight", "cond.conv2.weight")
+CONVOLUTIONS = ("cond.conv1.weight", "cond.conv2.weight")
 FILTERS = "pqmf.synthesis"
 
 
@@ -59,6 +60,7 @@ def pack_vocoder(
     tensors: Mapping[str, npt.NDArray[np.floating]],
     tiles: Mapping[str, str] | None = None,
     masks: Mapping[str, Mask] | None = None,
+    fmt: Mapping[str, str] | str = "f32",
 ) -> PackInfo:
     """Write a packed vocoder, atomically.
 
@@ -69,11 +71,14 @@ def pack_vocoder(
     tiles, masks
         Tile and mask (out, in) of each sparse matrix, by state-dict key; those not named are dense. Without a mask a
         tile is kept if any of its weights is non-zero.
+    fmt
+        Number format of all matrices, or by state-dict key (`GATES` and `CONVOLUTIONS`); those not named are f32.
 
     Raises
     ------
     UsageError
-        If a key is not a matrix that may be sparse, or a tile has no kernel or does not fit.
+        If a key is not a matrix that may be sparse (or have a format), or a tile has no kernel in its format or does
+        not fit.
     LanewiseError
         If a tensor is missing, has the wrong shape, is not finite, is non-zero where its mask drops it, or a mask
         splits a tile.
@@ -85,10 +90,12 @@ def pack_vocoder(
     for key in masks:
         if key not in tiles:
             raise UsageError(f"{key}: has a mask but no tile")
+    numbers = _numbers(fmt)
     dims, vectors, dense = _parts(arch, tensors)
-    matrices = {key: _pack(key, w, "dense", None, 1) for key, w in dense.items()}
+    matrices = {key: _pack(key, w, "dense", None, 1, numbers[key]) for key, w in dense.items()}
     for key, gates in GATES.items():
-        matrices[key] = _pack(key, _tensor(tensors, key), tiles.get(key, "dense"), masks.get(key), gates)
+        weight, tile = _tensor(tensors, key), tiles.get(key, "dense")
+        matrices[key] = _pack(key, weight, tile, masks.get(key), gates, numbers[key])
 
     file = _assemble({"arch": dict(arch), "dims": dims}, vectors, matrices)
     target = Path(path)
@@ -107,12 +114,24 @@ def pack_vocoder(
     return PackInfo(len(file), stored, {key: matrices[key].blocks for key in GATES})
 
 
+def _numbers(fmt: Mapping[str, str] | str) -> dict[str, str]:
+    """Number format of every matrix."""
+    keys = (*CONVOLUTIONS, *GATES)
+    named = dict.fromkeys(keys, fmt) if isinstance(fmt, str) else dict(fmt)
+    for key, number in named.items():
+        if key not in keys:
+            raise UsageError(f"format: {key!r} is not a matrix; these are: {', '.join(keys)}")
+        if number not in NUMBERS:
+            raise UsageError(f"format: got {number!r} for {key}, expected one of {', '.join(NUMBERS)}")
+    return {key: named.get(key, "f32") for key in keys}
+
+
 def _parts(
     arch: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.floating]]
 ) -> tuple[dict[str, int], dict[str, Floats], dict[str, Floats]]:
     """Sizes, vectors and the always dense matrices (convolutions as (out, taps * in)); shapes are checked."""
     embed, filters = _tensor(tensors, "embed"), _tensor(tensors, FILTERS)
-    conv1, conv2 = (_tensor(tensors, key) for key in _CONVOLUTIONS)
+    conv1, conv2 = (_tensor(tensors, key) for key in CONVOLUTIONS)
     if embed.ndim != 3 or filters.ndim != 2 or conv1.ndim != 3 or conv2.ndim != 3:
         raise LanewiseError("embed and convolutions must have three axes and pqmf.synthesis two")
     bands, levels, embed_size = embed.shape
@@ -144,9 +163,7 @@ def _parts(
     }  # fmt: skip
     vectors = {key: _tensor(tensors, key) for key in _VECTORS}
     vectors[FILTERS] = np.pad(filters, ((0, 0), (0, -filter_taps % bands)))
-    dense = {
-        key: w.transpose(0, 2, 1).reshape(len(w), -1) for key, w in zip(_CONVOLUTIONS, (conv1, conv2), strict=True)
-    }
+    dense = {key: w.transpose(0, 2, 1).reshape(len(w), -1) for key, w in zip(CONVOLUTIONS, (conv1, conv2), strict=True)}
     return dims, vectors, dense
 
 
@@ -159,11 +176,11 @@ def _tensor(tensors: Mapping[str, npt.NDArray[np.floating]], key: str) -> Floats
     return tensor
 
 
-def _pack(key: str, weight: Floats, tile: str, mask: Mask | None, gates: int) -> PackedMatrix:
+def _pack(key: str, weight: Floats, tile: str, mask: Mask | None, gates: int, fmt: str) -> PackedMatrix:
     if mask is not None and mask.shape == weight.shape and (weight[~mask] != 0).any():
         raise LanewiseError(f"{key}: {int((weight[~mask] != 0).sum())} weights are non-zero where the mask drops them")
     try:
-        packed = pack_matrix(weight, tile, mask, gates)
+        packed = pack_matrix(weight, tile, mask, gates, fmt)
     except LanewiseError as error:
         raise type(error)(f"{key}: {error}") from error
     if mask is not None and packed.nonzeros != int(mask.sum()):
@@ -184,9 +201,10 @@ def _assemble(head: dict[str, Any], vectors: dict[str, Floats], matrices: dict[s
         blobs.clear()
         head["vectors"] = [{"name": key, **place(values, start)} for key, values in vectors.items()]
         head["matrices"] = [
-            {"name": key, "tile": m.tile, "format": m.layout, "group": m.group, "rows": m.rows, "cols": m.cols,
-             "gates": m.gates, "blocks": m.blocks, "nonzeros": m.nonzeros, "weights": place(m.weights, start),
-             "index": place(m.index, start), "counts": place(m.counts, start)}
+            {"name": key, "tile": m.tile, "layout": m.layout, "number": m.number, "tile_rows": m.tile_rows,
+             "tile_cols": m.tile_cols, "rows": m.rows, "cols": m.cols, "gates": m.gates, "blocks": m.blocks,
+             "nonzeros": m.nonzeros, "weights": place(m.weights, start), "index": place(m.index, start),
+             "counts": place(m.counts, start), "scales": place(m.scales, start)}
             for key, m in matrices.items()
         ]  # fmt: skip
         return json.dumps(head, sort_keys=True).encode("ascii")

@@ -1,26 +1,62 @@
 """The one table of kernels: which tile runs in which number format on which ISA. What is not in it is refused."""
 
+from functools import cache
+
 from bench.engine.isa import built_isas, isas
-from bench.engine.layout import TILES
+from bench.engine.native import core
+from bench.engine.numbers import NUMBERS
+
+TILES: dict[str, tuple[str, int, int]] = {
+    "dense": ("dense", 1, 1),
+    "1x1": ("dot_group", 1, 1),
+    "4x1": ("row_group", 4, 1),
+    "8x1": ("row_group", 8, 1),
+    "16x1": ("row_group", 16, 1),
+    "32x1": ("row_group", 32, 1),
+    "16x2": ("row_group", 16, 2),
+    "4x4": ("row_group", 4, 4),
+    "8x4": ("row_group", 8, 4),
+    "16x4": ("row_group", 16, 4),
+    "1x4": ("dot_group", 1, 4),
+    "1x8": ("dot_group", 1, 8),
+    "1x16": ("dot_group", 1, 16),
+    "column": ("compact", 1, 1),
+    "gate-column": ("compact", 1, 1),
+}
+"""Tiles that have a layout: name -> (layout, tile rows, tile columns). Number formats: `supports`."""
 
 _KERNELS = {
-    "dense": "dense panels, broadcast FMA",
-    "row_group": "groups of outputs, broadcast FMA",
+    "dense": "dense panels, broadcast {multiply}",
+    "row_group": "groups of outputs, broadcast {multiply}",
     "dot_group": "groups of inputs, dot product",
     "compact": "kept columns compacted, dense panels",
 }
+_MULTIPLY = {"f32": "FMA", "bf16": "pairs of bf16", "int8": "int8 by fours"}
 
 
 def supports(tile: str, fmt: str = "f32", isa: str | None = None) -> bool:
     """Whether a kernel exists for this tile, number format and ISA (None: any ISA of this build)."""
-    return any(row["tile"] == tile and row["format"] == fmt and isa in (None, row["isa"]) for row in rows())
+    return any(row["tile"] == tile and row["format"] == fmt and isa in (None, row["isa"]) for row in _all())
+
+
+def tiles(fmt: str | None = None) -> list[str]:
+    """Tiles that have a kernel in a number format (None: in any)."""
+    return list(dict.fromkeys(row["tile"] for row in _all() if fmt in (None, row["format"])))
 
 
 def rows() -> list[dict[str, str | bool]]:
     """The table, one row per kernel: `tile, format, isa, kernel, runs_here`."""
     here = isas()
+    return [row | {"runs_here": row["isa"] in here} for row in _all()]
+
+
+@cache
+def _all() -> list[dict[str, str]]:
+    """What the compiled engine itself says."""
     return [
-        {"tile": tile, "format": "f32", "isa": isa, "kernel": _KERNELS[layout], "runs_here": isa in here}
-        for tile, (layout, _) in TILES.items()
+        {"tile": tile, "format": fmt, "isa": isa, "kernel": _KERNELS[layout].format(multiply=_MULTIPLY[fmt])}
+        for fmt in NUMBERS
+        for tile, (layout, tile_rows, tile_cols) in TILES.items()
         for isa in built_isas()
+        if core.has_kernel(isa, layout, fmt, tile_rows, tile_cols)
     ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_WEIGHT_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
+
 
 @dataclass(frozen=True)
 class MatrixSize:
@@ -12,10 +14,10 @@ class MatrixSize:
 
     Attributes
     ----------
-    name, tile
-        State-dict key and tile ("dense" when not sparse).
+    name, tile, format
+        State-dict key, tile ("dense" when not sparse) and number format (`f32`, `bf16`, `int8`).
     bytes
-        Weights, indices and counts.
+        Weights, indices, counts and scales.
     blocks
         Kept tiles.
     nonzeros, weights
@@ -26,6 +28,7 @@ class MatrixSize:
 
     name: str
     tile: str
+    format: str
     bytes: int
     blocks: int
     nonzeros: int
@@ -78,8 +81,10 @@ def footprint(path: str | os.PathLike[str]) -> Footprint:
 
 
 def _matrix(entry: dict[str, Any]) -> MatrixSize:
-    stored = sum(entry[part]["size"] * width for part, width in (("weights", 4), ("index", 2), ("counts", 4)))
+    widths = {"weights": _WEIGHT_BYTES[entry["number"]], "index": 2, "counts": 4, "scales": 4}
+    stored = sum(entry[part]["size"] * width for part, width in widths.items())
     weights, nonzeros = entry["rows"] * entry["cols"], entry["nonzeros"]
     return MatrixSize(
-        entry["name"], entry["tile"], stored, entry["blocks"], nonzeros, weights, 1.0 - nonzeros / weights
+        entry["name"], entry["tile"], entry["number"], stored, entry["blocks"], nonzeros, weights,
+        1.0 - nonzeros / weights,
     )  # fmt: skip

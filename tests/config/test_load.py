@@ -83,7 +83,7 @@ def test_all_mistakes_at_once_in_file_order() -> None:
         ("prune.tile=512x1", "prune.tile", "larger than one gate"),
         ("reg.tile=512x1", "reg.tile", "larger than one gate"),
         ("prune.tile=16y1", "prune.tile", "unknown name '16y1'"),
-        ("prune.tile=4x4", "prune.tile", "no kernel"),
+        ("prune.tile=2x4", "prune.tile", "no kernel"),
         ("prune.kind=none", "prune.sparsity", "prune.kind is 'none'"),
         ("prune.sparsity=null", "prune.sparsity", "missing"),
         ("prune.kind=random", "reg.kind", "control without a regularizer"),

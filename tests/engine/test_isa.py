@@ -43,12 +43,13 @@ def test_table() -> None:
     assert {row["isa"] for row in rows} == set(built_isas())
     assert {row["isa"] for row in rows if row["runs_here"]} == set(isas())
     for row in rows:
-        assert table.supports(str(row["tile"]), "f32", str(row["isa"]))
-    for tile in ("dense", "1x1", "4x1", "8x1", "16x1", "1x4", "1x8", "1x16", "column", "gate-column"):
-        assert table.supports(tile)
-    assert not table.supports("16x4")
-    assert not table.supports("16x1", "int8")
-    assert not table.supports("16x1", isa="neon")
+        assert table.supports(str(row["tile"]), str(row["format"]), str(row["isa"]))
+    assert table.tiles("f32") == table.tiles() == list(table.TILES)
+    assert table.tiles("bf16") == ["dense", "16x1", "16x2"]
+    assert table.tiles("int8") == ["dense", "16x1", "4x4", "8x4", "16x4"]
+    assert not table.supports("8x1", "int8")
+    assert not table.supports("16x4", "int8", "sse4.2")
+    assert not table.supports("16x1", isa="avx1024")
 
 
 def test_missing_compiler_is_one_clear_message(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiles = {"gru.w_hh": "16x1", "head.fc.weight": "1x4", "gru.w_embed": "column"}
     tensors, masks = prune(rng, dense, tiles, GATES, 0.5)
     path = tmp_path_factory.mktemp("lwm") / "good.lwm"
-    pack_vocoder(path, arch, tensors, tiles, masks)
+    numbers: dict[str, str] = {"head.out.weight": "int8", "gru.w_cond": "bf16"}
+    pack_vocoder(path, arch, tensors, tiles, masks, numbers)
     return path
 
 
@@ -64,7 +65,7 @@ def test_damaged_files(good: Path, tmp_path: Path) -> None:
     refused(tmp_path, file[:-1], "truncated")
     refused(tmp_path, file[: len(file) // 2], "truncated")
     refused(tmp_path, file + b"\0", "appended")
-    refused(tmp_path, file[:8] + struct.pack("<I", 2) + file[12:], "format version 2")
+    refused(tmp_path, file[:8] + struct.pack("<I", 1) + file[12:], "format version 1")
     refused(tmp_path, sign(file[:12] + struct.pack("<I", 2**31) + file[16:]), "larger than the file")
     refused(tmp_path, sign(file[:32] + b"[" + file[33:]), "not valid JSON")
     with pytest.raises(LanewiseError, match="cannot be opened"):
@@ -100,10 +101,17 @@ def matrix(header: dict[str, Any], name: str) -> dict[str, Any]:
         (lambda h: h["matrices"].pop(), "among its matrices"),
         (lambda h: h["vectors"][0].update(offset=10**8), "outside the file"),
         (lambda h: h["vectors"][0].update(offset=1), "outside the file"),
-        (lambda h: matrix(h, "gru.w_hh").update(group=8), "gru.w_hh"),
-        (lambda h: matrix(h, "gru.w_hh").update(group=3), "no kernel"),
-        (lambda h: matrix(h, "gru.w_hh").update(format="dense", group=1), "gru.w_hh"),
-        (lambda h: matrix(h, "gru.w_hh").update(format="bad"), "unknown matrix format"),
+        (lambda h: matrix(h, "gru.w_hh").update(tile_rows=8), "gru.w_hh"),
+        (lambda h: matrix(h, "gru.w_hh").update(tile_rows=3), "no kernel"),
+        (lambda h: matrix(h, "gru.w_hh").update(tile_cols=4), "gru.w_hh"),
+        (lambda h: matrix(h, "gru.w_hh").update(layout="dense", tile_rows=1), "gru.w_hh"),
+        (lambda h: matrix(h, "gru.w_hh").update(layout="bad"), "unknown matrix layout"),
+        (lambda h: matrix(h, "gru.w_hh").update(number="f16"), "unknown number format"),
+        (lambda h: matrix(h, "gru.w_hh").update(number="bf16"), "number of weights"),
+        (lambda h: matrix(h, "head.out.weight").update(number="f32"), "lies outside|number of weights"),
+        (lambda h: matrix(h, "head.out.weight").update(number="bf16"), "lies outside|number of weights"),
+        (lambda h: matrix(h, "head.out.weight")["scales"].update(size=1), "number of scales"),
+        (lambda h: matrix(h, "gru.w_hh")["scales"].update(size=1), "number of scales"),
         (lambda h: matrix(h, "gru.w_hh")["weights"].update(size=1), "number of weights"),
         (lambda h: matrix(h, "gru.w_hh")["index"].update(size=0), "number of indices"),
         (lambda h: matrix(h, "gru.w_hh")["counts"].update(size=2**32), "outside the file"),
@@ -139,6 +147,13 @@ def test_stored_index_beyond_the_matrix(good: Path, tmp_path: Path) -> None:
     refused(tmp_path, sign(file[:at] + b"\xff\xff\xff\xff" + file[at + 4 :]), "tile count is larger")
     at = entry["weights"]["offset"]
     refused(tmp_path, sign(file[:at] + struct.pack("<f", np.nan) + file[at + 4 :]), "NaN")
+    at = matrix(read_header(good), "gru.w_cond")["weights"]["offset"]
+    refused(tmp_path, sign(file[:at] + b"\x80\x7f" + file[at + 2 :]), "gru.w_cond: holds NaN")
+    quantised = matrix(read_header(good), "head.out.weight")
+    at = quantised["weights"]["offset"]
+    refused(tmp_path, sign(file[:at] + b"\x80" + file[at + 1 :]), "int8 weight is -128")
+    at = quantised["scales"]["offset"]
+    refused(tmp_path, sign(file[:at] + struct.pack("<f", np.inf) + file[at + 4 :]), "NaN or infinite")
 
 
 def test_changing_one_weight_changes_the_audio(good: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.engine import MatVec, add_chain_ns, isas, read_ns
-from bench.engine.layout import TILES, pack_matrix
+from bench.engine.layout import pack_matrix
 from bench.engine.native import core
+from bench.engine.table import TILES
 from bench.errors import LanewiseError, UsageError
 from bench.sparsity.tile import Tile
 from tests.engine.models import random_mask
@@ -116,8 +117,8 @@ def test_refusals() -> None:
     weight = np.ones((12, 8), dtype=np.float32)
     split = np.ones((12, 8), dtype=bool)
     split[0, 0] = False
-    with pytest.raises(UsageError, match="no kernel for '4x4'"):
-        MatVec(weight, "4x4")
+    with pytest.raises(UsageError, match="no kernel for '3x4'"):
+        MatVec(weight, "3x4")
     with pytest.raises(UsageError, match="larger than one gate"):
         MatVec(weight, "16x1", gates=3)
     with pytest.raises(LanewiseError, match="not aligned to tile 4x1: 1 of 24 tiles"):
@@ -132,18 +133,23 @@ def test_refusals() -> None:
 
 def test_core_refuses_inconsistent_parts() -> None:
     p = pack_matrix(np.ones((8, 8), dtype=np.float32), "4x1")
-    good = ("scalar", "row_group", 4, 8, 8, 1)
-    core.MatVec(*good, p.weights, p.index, p.counts)
+    stored = p.weights.view(np.uint8)
+    good = ("scalar", "row_group", "f32", 4, 1, 8, 8, 1)
+    core.MatVec(*good, stored, p.index, p.counts, p.scales)
     wrong = [
-        (*good, p.weights[:-1], p.index, p.counts),
-        (*good, p.weights, p.index[:-1], p.counts),
-        (*good, p.weights, p.index, p.counts[:-1]),
-        (*good, p.weights, p.index + np.uint16(1), p.counts),
-        (*good, p.weights, p.index, p.counts * np.uint32(2)),
-        ("scalar", "row_group", 5, 8, 8, 1, p.weights, p.index, p.counts),
-        ("scalar", "row_group", 4, 8, 8, 3, p.weights, p.index, p.counts),
-        ("scalar", "spiral", 4, 8, 8, 1, p.weights, p.index, p.counts),
-        ("scalar", "row_group", 4, 0, 8, 1, p.weights, p.index, p.counts),
+        (*good, stored[:-4], p.index, p.counts, p.scales),
+        (*good, stored[:-1], p.index, p.counts, p.scales),
+        (*good, stored, p.index[:-1], p.counts, p.scales),
+        (*good, stored, p.index, p.counts[:-1], p.scales),
+        (*good, stored, p.index + np.uint16(1), p.counts, p.scales),
+        (*good, stored, p.index[::-1].copy(), p.counts, p.scales),
+        (*good, stored, p.index, p.counts * np.uint32(2), p.scales),
+        (*good, stored, p.index, p.counts, np.ones(8, np.float32)),
+        ("scalar", "row_group", "f32", 5, 1, 8, 8, 1, stored, p.index, p.counts, p.scales),
+        ("scalar", "row_group", "f32", 4, 1, 8, 8, 3, stored, p.index, p.counts, p.scales),
+        ("scalar", "spiral", "f32", 4, 1, 8, 8, 1, stored, p.index, p.counts, p.scales),
+        ("scalar", "row_group", "f16", 4, 1, 8, 8, 1, stored, p.index, p.counts, p.scales),
+        ("scalar", "row_group", "f32", 4, 1, 0, 8, 1, stored, p.index, p.counts, p.scales),
     ]
     for parts in wrong:
         with pytest.raises(LanewiseError):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from bench.engine import Vocoder, isas
-from bench.engine.layout import TILES
 from bench.engine.pack import GATES, pack_vocoder
 from bench.engine.reference import ReferenceVocoder
+from bench.engine.table import TILES
 from bench.engine.vocoder import PARTS
 from bench.errors import LanewiseError
 from tests.engine.models import prune, random_model

@@ -175,7 +175,19 @@ def test_command_prints_one_flat_list_of_the_contract() -> None:
 def test_command_shows_only_the_tiles_asked_for() -> None:
     from bench.cli.kernels import command
 
-    options = ["--fast", "--hidden", "32", "--sparsity", "0.5", "--tile", "16x1", "--no-peers", "--json"]
+    options = [
+        "--fast",
+        "--hidden",
+        "32",
+        "--sparsity",
+        "0.5",
+        "--tile",
+        "16x1",
+        "--format",
+        "f32",
+        "--no-peers",
+        "--json",
+    ]
     rows = json.loads(CliRunner().invoke(command, options, catch_exceptions=False).stdout)
     assert [row["tile"] for row in rows] == ["16x1"]
 

@@ -28,17 +28,36 @@ template <typename T, typename... Sizes> nb::ndarray<nb::numpy, T> new_array(T*&
     return nb::ndarray<nb::numpy, T>(data, {static_cast<std::size_t>(sizes)...}, owner);
 }
 
+lanewise::MatrixView view_of(const std::string& layout, const std::string& number, std::uint32_t tile_rows,
+                             std::uint32_t tile_cols, std::uint32_t rows, std::uint32_t cols, std::uint32_t gates) {
+    lanewise::MatrixView view{};
+    view.layout = lanewise::parse_layout(layout);
+    view.number = lanewise::parse_number(number);
+    view.tile_rows = tile_rows;
+    view.tile_cols = tile_cols;
+    view.rows = rows;
+    view.cols = cols;
+    view.gates = gates;
+    return view;
+}
+
 class MatVec {
 public:
-    MatVec(const std::string& isa, const std::string& format, std::uint32_t group, std::uint32_t rows,
-           std::uint32_t cols, std::uint32_t gates, Array1<float> weights, Array1<std::uint16_t> index,
-           Array1<std::uint32_t> counts)
+    // weights: bytes as stored.
+    MatVec(const std::string& isa, const std::string& layout, const std::string& number, std::uint32_t tile_rows,
+           std::uint32_t tile_cols, std::uint32_t rows, std::uint32_t cols, std::uint32_t gates,
+           Array1<std::uint8_t> weights, Array1<std::uint16_t> index, Array1<std::uint32_t> counts,
+           Array1<float> scales)
         : isa_(&lanewise::find_isa(isa)), x_(cols + lanewise::kInputPadding), scratch_(cols + lanewise::kInputPadding),
           y_(rows) {
-        matrix_ = lanewise::Matrix(
-            "matrix", {lanewise::parse_format(format), group, rows, cols, gates, nullptr, nullptr, nullptr},
-            weights.data(), weights.size(), index.data(), index.size(), counts.data(), counts.size());
-        kernel_ = lanewise::matvec_kernel(*isa_->kernels, matrix_.view());
+        const lanewise::MatrixView shape = view_of(layout, number, tile_rows, tile_cols, rows, cols, gates);
+        const std::size_t width = lanewise::number_bytes(shape.number);
+        if (weights.size() % width)
+            throw Error("matrix: weights end within a number");
+        matrix_ = lanewise::Matrix("matrix", shape,
+                                   {weights.data(), weights.size() / width, index.data(), index.size(), counts.data(),
+                                    counts.size(), scales.data(), scales.size()});
+        kernel_ = lanewise::matvec_kernel(*isa_, matrix_.view());
     }
 
     nb::ndarray<nb::numpy, float> run(Array1<float> x) {
@@ -157,6 +176,23 @@ private:
     const lanewise::Vocoder& vocoder_;
     lanewise::Stream stream_;
 };
+std::vector<std::string> names_of(const std::vector<lanewise::Isa>& isas) {
+    std::vector<std::string> names;
+    for (const auto& isa : isas)
+        names.emplace_back(isa.name);
+    return names;
+}
+
+// Of an ISA in this build, whether or not this host runs it.
+bool has_kernel(const std::string& isa, const std::string& layout, const std::string& number, std::uint32_t tile_rows,
+                std::uint32_t tile_cols) {
+    const auto shape = view_of(layout, number, tile_rows, tile_cols, 1, 1, 1);
+    for (const auto& built : lanewise::built_isas()) {
+        if (isa == built.name)
+            return lanewise::find_kernel(*built.kernels, shape) != nullptr;
+    }
+    return false;
+}
 
 // n dependent additions, one cycle each on every core we know: what the clock really runs at.
 double add_chain_ns(std::uint64_t n) {
@@ -209,13 +245,9 @@ NB_MODULE(_core, m) {
         }
     });
 
-    m.def("host_isas", [] {
-        std::vector<std::string> names;
-        for (const auto& isa : lanewise::host_isas())
-            names.emplace_back(isa.name);
-        return names;
-    });
-    m.def("built_isas", &lanewise::built_isas);
+    m.def("host_isas", [] { return names_of(lanewise::host_isas()); });
+    m.def("built_isas", [] { return names_of(lanewise::built_isas()); });
+    m.def("has_kernel", &has_kernel, "isa"_a, "layout"_a, "number"_a, "tile_rows"_a, "tile_cols"_a);
     m.def("checksum", [](nb::bytes file) {
         return lanewise::checksum(reinterpret_cast<const unsigned char*>(file.c_str()), file.size());
     });
@@ -227,9 +259,11 @@ NB_MODULE(_core, m) {
     m.def("read_ns", &read_ns, "buffer"_a, "reps"_a, "isa"_a);
 
     nb::class_<MatVec>(m, "MatVec")
-        .def(nb::init<const std::string&, const std::string&, std::uint32_t, std::uint32_t, std::uint32_t,
-                      std::uint32_t, Array1<float>, Array1<std::uint16_t>, Array1<std::uint32_t>>(),
-             "isa"_a, "format"_a, "group"_a, "rows"_a, "cols"_a, "gates"_a, "weights"_a, "index"_a, "counts"_a)
+        .def(nb::init<const std::string&, const std::string&, const std::string&, std::uint32_t, std::uint32_t,
+                      std::uint32_t, std::uint32_t, std::uint32_t, Array1<std::uint8_t>, Array1<std::uint16_t>,
+                      Array1<std::uint32_t>, Array1<float>>(),
+             "isa"_a, "layout"_a, "number"_a, "tile_rows"_a, "tile_cols"_a, "rows"_a, "cols"_a, "gates"_a, "weights"_a,
+             "index"_a, "counts"_a, "scales"_a)
         .def("run", &MatVec::run, "x"_a)
         .def("run_ns", &MatVec::run_ns, "x"_a, "reps"_a)
         .def("read_ns", &MatVec::read_ns, "reps"_a)

@@ -17,6 +17,9 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+namespace avx512vnni {
+extern const Kernels kernels;
+}
 #endif
 #ifdef LANEWISE_ARM64
 namespace neon {
@@ -24,38 +27,53 @@ extern const Kernels kernels;
 }
 #endif
 
-const std::vector<Isa>& host_isas() {
-    static const std::vector<Isa> isas = [] {
-        std::vector<Isa> found{{"scalar", 1, &scalar::kernels}};
+const std::vector<Isa>& built_isas() {
+    static const std::vector<Isa> isas{
+        {"scalar", 1, &scalar::kernels},
 #ifdef LANEWISE_X86
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("sse4.2"))
-            found.push_back({"sse4.2", 4, &sse42::kernels});
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-            found.push_back({"avx2", 8, &avx2::kernels});
-        }
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-            found.push_back({"avx512", 16, &avx512::kernels});
-        }
+        {"sse4.2", 4, &sse42::kernels},   {"avx2", 8, &avx2::kernels},
+        {"avx512", 16, &avx512::kernels}, {"avx512vnni", 16, &avx512vnni::kernels},
 #endif
 #ifdef LANEWISE_ARM64
-        found.push_back({"neon", 4, &neon::kernels}); // every 64-bit Arm core has it
+        {"neon", 4, &neon::kernels},
 #endif
-        return found;
-    }();
+    };
     return isas;
 }
 
-const std::vector<std::string>& built_isas() {
+namespace {
+
+bool runs_here([[maybe_unused]] const std::string& isa) {
 #ifdef LANEWISE_X86
-    static const std::vector<std::string> names{"scalar", "sse4.2", "avx2", "avx512"};
-#elif defined(LANEWISE_ARM64)
-    static const std::vector<std::string> names{"scalar", "neon"};
-#else
-    static const std::vector<std::string> names{"scalar"};
+    __builtin_cpu_init();
+    if (isa == "sse4.2")
+        return __builtin_cpu_supports("sse4.2");
+    if (isa == "avx2")
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == "avx512") {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    }
+    if (isa == "avx512vnni") {
+        return runs_here("avx512") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+               __builtin_cpu_supports("avx512vbmi");
+    }
 #endif
-    return names;
+    return true; // scalar; and every 64-bit Arm core has NEON
+}
+
+} // namespace
+
+const std::vector<Isa>& host_isas() {
+    static const std::vector<Isa> isas = [] {
+        std::vector<Isa> found;
+        for (const Isa& isa : built_isas()) {
+            if (runs_here(isa.name))
+                found.push_back(isa);
+        }
+        return found;
+    }();
+    return isas;
 }
 
 const Isa& find_isa(const std::string& name) {

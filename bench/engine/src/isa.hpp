@@ -17,10 +17,15 @@ struct Isa {
 // Runnable here, narrowest first; "scalar" is always there.
 const std::vector<Isa>& host_isas();
 
-// Every ISA in this build, whether or not this host runs it.
-const std::vector<std::string>& built_isas();
+// Every ISA in this build, whether or not this host runs it; their tables may be read, but nothing of them called.
+const std::vector<Isa>& built_isas();
 
 // Throws Error if the host (or the build) lacks it.
 const Isa& find_isa(const std::string& name);
+
+// The kernel of a matrix (its layout, number format and tile); null if the ISA has none.
+MatVecFn find_kernel(const Kernels& kernels, const MatrixView& m);
+// The same; throws Error if the ISA has none.
+MatVecFn matvec_kernel(const Isa& isa, const MatrixView& m);
 
 } // namespace lanewise

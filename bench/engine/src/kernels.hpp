@@ -9,8 +9,16 @@
 namespace lanewise {
 
 // y (rows) = m x. x needs kInputPadding readable finite floats behind its end; scratch needs cols + kInputPadding
-// floats (compact layouts gather x into it) and must not overlap.
+// floats, aligned to 64 bytes (x is gathered or converted into it), and must not overlap.
 using MatVecFn = void (*)(const MatrixView& m, const float* x, float* y, float* scratch);
+
+// One kernel of an ISA and the matrices that it is for.
+struct MatVecEntry {
+    Layout layout;
+    Number number;
+    std::uint32_t tile_rows, tile_cols;
+    MatVecFn run;
+};
 
 constexpr int kMaxBands = 16;
 constexpr int kMaxMixtures = 16;
@@ -50,10 +58,8 @@ struct Synthesis {
 };
 
 struct Kernels {
-    MatVecFn dense;
-    MatVecFn row_group_4, row_group_8, row_group_16, row_group_32;
-    MatVecFn dot_group_1, dot_group_4, dot_group_8, dot_group_16;
-    MatVecFn compact;
+    const MatVecEntry* products;
+    std::size_t n_products;
 
     // h (hidden) is updated in place. Table rows: f32, the upper halves of f32 (bf16), or int8 to be scaled.
     void (*gru_gates)(const GruStep& step, float* h);
@@ -78,8 +84,5 @@ struct Kernels {
     // OR of all whole vectors of a buffer, read with the widest loads.
     std::uint64_t (*read)(const void* buffer, std::size_t bytes);
 };
-
-// The kernel of a layout; null if there is none.
-MatVecFn matvec_kernel(const Kernels& kernels, const MatrixView& m);
 
 } // namespace lanewise

@@ -2,21 +2,42 @@
 #include "kernels.hpp"
 #include "layers.hpp"
 #include "matvec.hpp"
+#include "matvec_block.hpp"
+#include "matvec_columns.hpp"
 
 namespace lanewise::LANEWISE_ISA {
 
+constexpr MatVecEntry kProducts[] = {
+    {Layout::dense, Number::f32, 1, 1, dense},
+    {Layout::row_group, Number::f32, 4, 1, row_group<4>},
+    {Layout::row_group, Number::f32, 8, 1, row_group<8>},
+    {Layout::row_group, Number::f32, 16, 1, row_group<16>},
+    {Layout::row_group, Number::f32, 32, 1, row_group<32>},
+    {Layout::row_group, Number::f32, 16, 2, blocks<DotF32, 16, 2>},
+    {Layout::row_group, Number::f32, 4, 4, blocks<DotF32, 4, 4>},
+    {Layout::row_group, Number::f32, 8, 4, blocks<DotF32, 8, 4>},
+    {Layout::row_group, Number::f32, 16, 4, blocks<DotF32, 16, 4>},
+    {Layout::dot_group, Number::f32, 1, 1, dot_group<1>},
+    {Layout::dot_group, Number::f32, 1, 4, dot_group<4>},
+    {Layout::dot_group, Number::f32, 1, 8, dot_group<8>},
+    {Layout::dot_group, Number::f32, 1, 16, dot_group<16>},
+    {Layout::compact, Number::f32, 1, 1, compact},
+#ifndef LANEWISE_F32_ONLY
+    {Layout::dense, Number::bf16, 1, 1, dense_words<DotBf16>},
+    {Layout::row_group, Number::bf16, 16, 1, columns_bf16<16>},
+    {Layout::row_group, Number::bf16, 16, 2, blocks<DotBf16, 16, 2>},
+    {Layout::dense, Number::int8, 1, 1, dense_words<DotInt8>},
+    {Layout::row_group, Number::int8, 4, 4, blocks<DotInt8, 4, 4>},
+    {Layout::row_group, Number::int8, 8, 4, blocks<DotInt8, 8, 4>},
+    {Layout::row_group, Number::int8, 16, 4, blocks<DotInt8, 16, 4>},
+    {Layout::row_group, Number::int8, 16, 1, columns_int8<16>},
+#endif
+};
+
 extern const Kernels kernels;
 const Kernels kernels = {
-    .dense = dense,
-    .row_group_4 = row_group<4>,
-    .row_group_8 = row_group<8>,
-    .row_group_16 = row_group<16>,
-    .row_group_32 = row_group<32>,
-    .dot_group_1 = dot_group<1>,
-    .dot_group_4 = dot_group<4>,
-    .dot_group_8 = dot_group<8>,
-    .dot_group_16 = dot_group<16>,
-    .compact = compact,
+    .products = kProducts,
+    .n_products = sizeof kProducts / sizeof *kProducts,
     .gru_gates = gru_gates<float>,
     .gru_gates_bf16 = gru_gates<std::uint16_t>,
     .gru_gates_int8 = gru_gates<std::int8_t>,

@@ -113,8 +113,10 @@ Aligned<float> PackedFile::vector(const std::string& name, std::size_t size) con
 Matrix PackedFile::matrix(const std::string& name, std::size_t rows, std::size_t cols, std::size_t gates) const {
     const Json& at = entry("matrices", name);
     MatrixView shape{};
-    shape.format = parse_format(at.string("format"));
-    shape.group = static_cast<std::uint32_t>(at.whole("group", 1, 64));
+    shape.layout = parse_layout(at.string("layout"));
+    shape.number = parse_number(at.string("number"));
+    shape.tile_rows = static_cast<std::uint32_t>(at.whole("tile_rows", 1, 64));
+    shape.tile_cols = static_cast<std::uint32_t>(at.whole("tile_cols", 1, 64));
     shape.rows = static_cast<std::uint32_t>(at.whole("rows", 1, kMaxExtent));
     shape.cols = static_cast<std::uint32_t>(at.whole("cols", 1, kMaxExtent));
     shape.gates = static_cast<std::uint32_t>(at.whole("gates", 1, kMaxExtent));
@@ -122,11 +124,22 @@ Matrix PackedFile::matrix(const std::string& name, std::size_t rows, std::size_t
         throw Error("'" + name + "' is " + std::to_string(shape.rows) + " x " + std::to_string(shape.cols) +
                     ", expected " + std::to_string(rows) + " x " + std::to_string(cols));
     }
-    const auto weights = blob<float>(name, at.at("weights"));
+    const Json& weights = at.at("weights");
     const auto index = blob<std::uint16_t>(name, at.at("index"));
     const auto counts = blob<std::uint32_t>(name, at.at("counts"));
-    require_finite(name, weights.data, weights.size);
-    return {name, shape, weights.data, weights.size, index.data, index.size, counts.data, counts.size};
+    const auto scales = blob<float>(name, at.at("scales"));
+    MatrixParts parts{nullptr, 0, index.data, index.size, counts.data, counts.size, scales.data, scales.size};
+    const auto take = [&parts](const auto& stored) {
+        parts.weights = stored.data;
+        parts.n_weights = stored.size;
+    };
+    if (shape.number == Number::f32)
+        take(blob<float>(name, weights));
+    else if (shape.number == Number::bf16)
+        take(blob<std::uint16_t>(name, weights));
+    else
+        take(blob<std::int8_t>(name, weights));
+    return {name, shape, parts};
 }
 
 } // namespace lanewise

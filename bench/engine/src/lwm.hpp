@@ -5,8 +5,8 @@
 //   arch    what the packer was told of the model (returned to the user, not read here)
 //   dims    whole numbers, see vocoder.cpp
 //   vectors [{name, size, offset}]: f32 arrays
-//   matrices [{name, tile, format, group, rows, cols, gates, blocks,
-//              weights: {offset, size}, index: {offset, size}, counts: {offset, size}}], see matrix.hpp
+//   matrices [{name, tile, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
+//              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp
 // Sizes count elements, offsets bytes from the start of the file.
 #pragma once
 
@@ -21,7 +21,7 @@
 namespace lanewise {
 
 constexpr char kMagic[9] = "LANEWISE";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kPrefixBytes = 32;
 // Far above any model's; they bound what a hostile file can make the reader allocate.
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 32;

@@ -1,35 +1,50 @@
 #include "matrix.hpp"
 
 #include "error.hpp"
+#include "unpack.hpp"
+
+#include <cmath>
 
 namespace lanewise {
 
-Format parse_format(const std::string& name) {
+Layout parse_layout(const std::string& name) {
     if (name == "dense")
-        return Format::dense;
+        return Layout::dense;
     if (name == "row_group")
-        return Format::row_group;
+        return Layout::row_group;
     if (name == "dot_group")
-        return Format::dot_group;
+        return Layout::dot_group;
     if (name == "compact")
-        return Format::compact;
-    throw Error("unknown matrix format"); // not quoted: it may be any bytes of a damaged file
+        return Layout::compact;
+    throw Error("unknown matrix layout"); // not quoted: it may be any bytes of a damaged file
 }
 
-std::size_t dense_floats(std::size_t rows, std::size_t cols) {
+Number parse_number(const std::string& name) {
+    for (const Number number : {Number::f32, Number::bf16, Number::int8}) {
+        if (name == number_name(number))
+            return number;
+    }
+    throw Error("unknown number format of a matrix"); // nor is this
+}
+
+const char* number_name(Number number) {
+    return number == Number::f32 ? "f32" : number == Number::bf16 ? "bf16" : "int8";
+}
+
+std::size_t dense_weights(std::size_t rows, std::size_t cols, Number number) {
     const std::size_t whole = rows / kPanelRows * kPanelRows;
-    return (whole + round_up(rows - whole, kSmallPanelRows)) * cols;
+    return (whole + round_up(rows - whole, kSmallPanelRows)) * round_up(cols, chunk_columns(number));
 }
 
 std::size_t count_entries(const MatrixView& m) {
-    switch (m.format) {
-    case Format::dense:
+    switch (m.layout) {
+    case Layout::dense:
         return 0;
-    case Format::row_group:
-        return m.gates * ((m.rows / m.gates + m.group - 1) / m.group);
-    case Format::dot_group:
+    case Layout::row_group:
+        return m.gates * ((m.rows / m.gates + m.tile_rows - 1) / m.tile_rows);
+    case Layout::dot_group:
         return m.rows;
-    case Format::compact:
+    case Layout::compact:
         return m.gates;
     }
     return 0;
@@ -37,40 +52,49 @@ std::size_t count_entries(const MatrixView& m) {
 
 namespace {
 
-bool known_group(Format format, std::uint32_t group) {
-    switch (format) {
-    case Format::dense:
-    case Format::compact:
-        return group == 1;
-    case Format::row_group:
-        return group == 4 || group == 8 || group == 16 || group == 32;
-    case Format::dot_group:
-        return group == 1 || group == 4 || group == 8 || group == 16;
+// Whether the layout is defined for these tiles and numbers; which ISA has a kernel is another question.
+bool known_tile(const MatrixView& m) {
+    const std::size_t rows = m.tile_rows, cols = m.tile_cols, k = chunk_columns(m.number);
+    switch (m.layout) {
+    case Layout::dense:
+        return rows == 1 && cols == 1;
+    case Layout::compact:
+        return rows == 1 && cols == 1 && m.number == Number::f32;
+    case Layout::row_group:
+        return (rows == 4 || rows == 8 || rows == 16 || rows == 32) && (cols == 1 || (cols <= 4 && cols % k == 0));
+    case Layout::dot_group:
+        return rows == 1 && (cols == 1 || cols == 4 || cols == 8 || cols == 16) && m.number == Number::f32;
     }
     return false;
 }
 
-// Kept columns (or tiles) that the matrix can have at most per entry of `counts`.
-std::size_t most_per_entry(const MatrixView& m) {
-    return m.format == Format::dot_group ? (m.cols + m.group - 1) / m.group : m.cols;
+// Weights stored for one entry of `counts`, of so many kept tiles or columns.
+std::size_t line_weights(const MatrixView& m, std::size_t kept) {
+    if (m.layout == Layout::compact)
+        return dense_weights(m.rows / m.gates, kept, m.number);
+    const std::size_t columns = m.tile_cols == 1 && m.layout == Layout::row_group
+                                    ? round_up(kept, chunk_columns(m.number))
+                                    : kept * m.tile_cols;
+    return columns * m.tile_rows;
 }
 
-std::size_t expected_weights(const MatrixView& m, std::size_t kept) {
-    switch (m.format) {
-    case Format::dense:
-        return dense_floats(m.rows, m.cols);
-    case Format::compact:
-        return dense_floats(m.rows / m.gates, 1) * kept;
-    default:
-        return kept * m.group;
+bool finite(const MatrixView& m, const MatrixParts& parts) {
+    for (std::size_t i = 0; i < parts.n_weights && m.number != Number::int8; ++i) {
+        constexpr std::uint32_t kExponent = 0x7f80;
+        if (m.number == Number::bf16 ? (static_cast<const std::uint16_t*>(parts.weights)[i] & kExponent) == kExponent
+                                     : !std::isfinite(static_cast<const float*>(parts.weights)[i]))
+            return false;
     }
+    for (std::size_t i = 0; i < parts.n_scales; ++i) {
+        if (!std::isfinite(parts.scales[i]))
+            return false;
+    }
+    return true;
 }
 
 } // namespace
 
-Matrix::Matrix(const std::string& name, MatrixView shape, const float* weights, std::size_t n_weights,
-               const std::uint16_t* index, std::size_t n_index, const std::uint32_t* counts, std::size_t n_counts)
-    : view_(shape) {
+Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixParts& parts) : view_(shape) {
     const auto require = [&name](bool good, const char* what) {
         if (!good)
             throw Error(name + ": " + what);
@@ -78,43 +102,73 @@ Matrix::Matrix(const std::string& name, MatrixView shape, const float* weights, 
     require(shape.rows >= 1 && shape.rows <= kMaxExtent && shape.cols >= 1 && shape.cols <= kMaxExtent,
             "rows and columns must be 1 to 65536");
     require(shape.gates >= 1 && shape.rows % shape.gates == 0, "rows do not split into equal gates");
-    require(known_group(shape.format, shape.group), "no kernel for this tile");
-    require(n_counts == count_entries(shape), "wrong number of tile counts");
+    require(known_tile(shape), "no kernel for this tile");
+    require(parts.n_counts == count_entries(shape), "wrong number of tile counts");
 
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < n_counts; ++i) {
-        require(counts[i] <= most_per_entry(shape), "a tile count is larger than the matrix");
-        kept += counts[i];
+    const std::size_t most = (shape.cols + shape.tile_cols - 1) / shape.tile_cols;
+    std::size_t kept = 0,
+                weights = shape.layout == Layout::dense ? dense_weights(shape.rows, shape.cols, shape.number) : 0;
+    for (std::size_t i = 0; i < parts.n_counts; ++i) {
+        require(parts.counts[i] <= most, "a tile count is larger than the matrix");
+        kept += parts.counts[i];
+        weights += line_weights(shape, parts.counts[i]);
     }
-    require(n_index == kept, "number of indices differs from the tile counts");
-    require(n_weights == expected_weights(shape, kept), "number of weights differs from the tile counts");
-    const std::uint32_t width = shape.format == Format::dot_group ? shape.group : 1;
-    const std::uint16_t* at = index;
-    for (std::size_t i = 0; i < n_counts; ++i) {
-        for (std::size_t k = 0; k < counts[i]; ++k, ++at) {
-            require(*at < shape.cols, "a column index is outside the matrix");
-            require(*at % width == 0, "a column index is not that of a tile");
-            require(k == 0 || at[-1] < *at, "column indices do not ascend");
+    require(parts.n_index == kept, "number of indices differs from the tile counts");
+    require(parts.n_weights == weights, "number of weights differs from the tile counts");
+    for (std::size_t line = 0, at = 0; line < parts.n_counts; ++line) {
+        for (std::size_t k = 0; k < parts.counts[line]; ++k, ++at) {
+            require(parts.index[at] < shape.cols, "a column index is outside the matrix");
+            require(parts.index[at] % shape.tile_cols == 0, "a column index is not the start of a tile");
+            require(k == 0 || parts.index[at] > parts.index[at - 1], "column indices do not increase");
         }
     }
+    require(parts.n_scales == (shape.number == Number::int8 ? shape.rows : 0), "wrong number of scales");
+    require(finite(shape, parts), "holds NaN or infinite numbers");
+    if (shape.number == Number::int8) {
+        const auto* values = static_cast<const std::int8_t*>(parts.weights);
+        for (std::size_t i = 0; i < parts.n_weights; ++i)
+            require(values[i] != -128, "an int8 weight is -128"); // sums of two products then fit into 16 bits
+    }
 
-    weights_ = Aligned<float>(weights, n_weights);
-    // Kernels fetch four indices at once, so a few readable entries must follow the last.
-    index_ = Aligned<std::uint16_t>(n_index + 4);
-    if (n_index)
-        std::memcpy(index_.data(), index, n_index * sizeof(std::uint16_t));
-    counts_ = Aligned<std::uint32_t>(counts, n_counts);
+    weight_bytes_ = parts.n_weights * number_bytes(shape.number);
+    index_bytes_ = parts.n_index * sizeof(std::uint16_t);
+    weights_ = Aligned<unsigned char>(weight_bytes_ + kReadAhead);
+    if (weight_bytes_)
+        std::memcpy(weights_.data(), parts.weights, weight_bytes_);
+    index_ = Aligned<std::uint16_t>(parts.n_index + kReadAhead);
+    if (index_bytes_)
+        std::memcpy(index_.data(), parts.index, index_bytes_);
+    counts_ = Aligned<std::uint32_t>(parts.counts, parts.n_counts);
     view_.weights = weights_.data();
     view_.index = index_.data();
     view_.counts = counts_.data();
-    bytes_ = n_weights * sizeof(float) + n_index * sizeof(std::uint16_t) + n_counts * sizeof(std::uint32_t);
+    view_.scales = nullptr;
+    view_.offsets = nullptr;
+    if (shape.number == Number::int8) {
+        scales_ = Aligned<float>(shape.rows + kPanelRows); // whole vectors are read at the end
+        std::memcpy(scales_.data(), parts.scales, shape.rows * sizeof(float));
+        view_.scales = scales_.data();
+        sum_rows();
+    }
+}
+
+void Matrix::sum_rows() {
+    offsets_ = Aligned<std::int32_t>(view_.rows + kPanelRows);
+    each_weight(view_, static_cast<const std::int8_t*>(view_.weights),
+                [&](std::size_t row, std::size_t, std::int8_t weight) { offsets_[row] += 128 * weight; });
+    view_.offsets = offsets_.data();
+}
+
+std::size_t Matrix::bytes() const {
+    const std::size_t per_row = view_.number == Number::int8 ? view_.rows * (sizeof(float) + sizeof(std::int32_t)) : 0;
+    return weight_bytes_ + index_bytes_ + counts_.size() * sizeof(std::uint32_t) + per_row;
 }
 
 std::uint64_t Matrix::read(std::uint64_t (*reader)(const void*, std::size_t)) const {
-    const std::size_t n_index = view_.format == Format::dense ? 0 : index_.size() - 4;
-    return reader(weights_.data(), weights_.size() * sizeof(float)) |
-           reader(index_.data(), n_index * sizeof(std::uint16_t)) |
-           reader(counts_.data(), counts_.size() * sizeof(std::uint32_t));
+    const std::size_t rows = view_.number == Number::int8 ? view_.rows : 0;
+    return reader(weights_.data(), weight_bytes_) | reader(index_.data(), index_bytes_) |
+           reader(counts_.data(), counts_.size() * sizeof(std::uint32_t)) |
+           reader(scales_.data(), rows * sizeof(float)) | reader(offsets_.data(), rows * sizeof(std::int32_t));
 }
 
 } // namespace lanewise

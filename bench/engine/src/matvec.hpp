@@ -85,14 +85,14 @@ inline void dense_product(const float* w, std::size_t rows, std::size_t cols, co
 }
 
 inline void dense(const MatrixView& m, const float* x, float* y, float*) {
-    dense_product(m.weights, m.rows, m.cols, x, y);
+    dense_product(m.floats(), m.rows, m.cols, x, y);
 }
 
 // Kept columns only: x is gathered once per gate, then the product is dense.
 inline void compact(const MatrixView& m, const float* x, float* y, float* scratch) {
     const std::size_t rows = m.rows / m.gates;
-    const std::size_t floats_per_column = dense_floats(rows, 1);
-    const float* w = m.weights;
+    const std::size_t floats_per_column = dense_weights(rows, 1);
+    const float* w = m.floats();
     const std::uint16_t* index = m.index;
     for (std::uint32_t gate = 0; gate < m.gates; ++gate) {
         const std::size_t kept = m.counts[gate];
@@ -187,7 +187,7 @@ template <int G> void row_group(const MatrixView& m, const float* x, float* y, f
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
     const std::size_t gate_rows = m.rows / m.gates;
-    const float* w = m.weights;
+    const float* w = m.floats();
     const std::uint16_t* index = m.index;
     const std::uint32_t* counts = m.counts;
     for (std::uint32_t gate = 0; gate < m.gates; ++gate, y += gate_rows) {
@@ -213,7 +213,7 @@ template <int G> void row_group(const MatrixView& m, const float* x, float* y, f
 template <int G> void dot_group(const MatrixView& m, const float* x, float* y, float*) {
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
-    const float* w = m.weights;
+    const float* w = m.floats();
     const std::uint16_t* index = m.index;
     for (std::uint32_t row = 0; row < m.rows; ++row) {
         Vec<L> total[NV];

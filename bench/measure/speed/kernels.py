@@ -26,7 +26,7 @@ DENSE = "dense"
 COLUMNS = (
     "hidden", "sparsity", "tile", "format", "isa", "kernel", "us", "limit_us", "vs_limit", "vs_best_dense", "verdict",
 )  # fmt: skip
-_CHECK_TOLERANCE = 1e-4
+_TOLERANCE = {"f32": 1e-4, "bf16": 0.03, "int8": 0.06}  # of the largest value; the rounding of numbers decides
 _CACHE_LINE = 64
 
 
@@ -160,10 +160,10 @@ def _engine_entries(cases: Sequence[Case]) -> list[_Entry]:
 
     hidden, isa = cases[0].hidden, cases[0].isa
     entries = [_engine_entry(case) for case in cases]
-    asked = {(case.tile, case.isa) for case in cases}
-    for reference in dict.fromkeys((isa, isas()[-1])):
-        if (DENSE, reference) not in asked:
-            entries.append(replace(_engine_entry(Case(hidden, 0.0, DENSE, "f32", reference)), shown=False))
+    formats = dict.fromkeys(case.format for case in cases)
+    for case in (Case(hidden, 0.0, DENSE, fmt, reference) for fmt in formats for reference in {isa, isas()[-1]}):
+        if case not in cases:
+            entries.append(replace(_engine_entry(case), shown=False))
     return entries
 
 
@@ -172,9 +172,9 @@ def _engine_entry(case: Case) -> _Entry:
 
     weight, mask = random_matrix(case.hidden, case.sparsity, case.tile)
     x = _input(case.hidden)
-    kernel = MatVec(weight, case.tile, mask=mask, gates=GATES, isa=case.isa)
+    kernel = MatVec(weight, case.tile, mask=mask, gates=GATES, isa=case.isa, fmt=case.format)
     name = f"lanewise {case}"
-    _check(name, kernel.run(x), weight, x)
+    _check(name, kernel.run(x), weight, x, _TOLERANCE[case.format])
     row = _row(case.hidden, case.sparsity, case.tile, case.format, case.isa, "lanewise")
     product = Candidate(name, lambda times: kernel.run_ns(x, times))
     return _Entry(row, product, Candidate(f"read of {name}", kernel.read_ns))
@@ -207,11 +207,11 @@ def _row(hidden: int, sparsity: float, tile: str, fmt: str, isa: str | None, ker
     return {"hidden": hidden, "sparsity": sparsity, "tile": tile, "format": fmt, "isa": isa, "kernel": kernel}
 
 
-def _check(name: str, got: Array, weight: Array, x: Array) -> None:
+def _check(name: str, got: Array, weight: Array, x: Array, tolerance: float = _TOLERANCE["f32"]) -> None:
     """Refuse to time a kernel that computes something else (reference: numpy in double precision)."""
     expected = weight.astype(np.float64) @ x.astype(np.float64)
     error = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-    if not error < _CHECK_TOLERANCE:
+    if not error < tolerance:
         raise LanewiseError(f"{name}: the product is wrong by {error:.1e} of its largest value; not timed")
 
 

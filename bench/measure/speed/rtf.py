@@ -21,7 +21,6 @@ from bench.measure.speed.gate import Candidate, GateRules, measure
 SAMPLE_RATE_HZ = 16000
 SAMPLE_FRAMES = 8
 RECURRENT = "gru.w_hh"
-_KINDS = {"weights": np.float32, "index": np.uint16, "counts": np.uint32}
 
 
 @dataclass(frozen=True)
@@ -243,11 +242,7 @@ def random_tensors(dims: Mapping[str, int], seed: int = 0) -> dict[str, NDArray[
 
 def _recurrent_product(path: Path, header: Mapping[str, Any], isa: str) -> Any:
     """The recurrent matrix as the file holds it, bound to its kernel (the core's class: `run_ns`, `read_ns`)."""
-    from bench.engine.native import core
+    from bench.engine.matvec import bind
+    from bench.engine.stored import read_matrix
 
-    entry = next(matrix for matrix in header["matrices"] if matrix["name"] == RECURRENT)
-    arrays = [
-        np.fromfile(path, dtype=kind, count=entry[part]["size"], offset=entry[part]["offset"])
-        for part, kind in _KINDS.items()
-    ]
-    return core.MatVec(isa, entry["format"], entry["group"], entry["rows"], entry["cols"], entry["gates"], *arrays)
+    return bind(read_matrix(path, header, RECURRENT), isa)

@@ -1,0 +1,134 @@
+// Dense matrices and tiles of several columns, for every number format (dot.hpp).
+#pragma once
+
+#include "dot.hpp"
+#include "matvec.hpp"
+
+namespace lanewise::LANEWISE_ISA {
+
+// ---- dense, bf16 and int8
+// ---------------------------------------------------------------------------------------------
+
+// One panel of P rows, `chunks` words of the input.
+template <typename Dot, int P>
+LW_INLINE void dense_words_panel(const MatrixView& m, const unsigned char* w, std::size_t chunks, const Input& input,
+                                 float* y, std::size_t first, std::size_t rows) {
+    constexpr int S = min_int(P, 8 * kLanes); // rows at once: at most 8 accumulators
+    constexpr int NV = S / kLanes;
+    constexpr int UN = NV >= 4 ? 1 : 4 / NV;
+    for (std::size_t s = 0; s < rows; s += S, w += 4 * S) {
+        typename Dot::template Sum<kLanes> sum[UN][NV] = {};
+        const unsigned char* at = w;
+        const auto add = [&](int u, std::size_t chunk) __attribute__((always_inline)) {
+            const auto x = broadcast_word<kLanes>(input.words + 4 * chunk);
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; ++v) {
+                const auto words = load_words<kLanes>(at + 4 * (u * P + v * kLanes));
+                sum[u][v] = Dot::template add<kLanes>(sum[u][v], words, x);
+            }
+        };
+        std::size_t c = 0;
+        for (; c + UN <= chunks; c += UN, at += 4 * UN * P) {
+#pragma GCC unroll 4
+            for (int u = 0; u < UN; ++u)
+                add(u, c + static_cast<std::size_t>(u));
+        }
+        for (; c < chunks; ++c, at += 4 * P)
+            add(0, c);
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) {
+            const std::size_t row = s + static_cast<std::size_t>(v * kLanes);
+            if (row >= rows)
+                continue;
+#pragma GCC unroll 4
+            for (int u = 1; u < UN; ++u)
+                sum[0][v] += sum[u][v];
+            const auto total = sum[0][v] + Dot::template start<kLanes>(m, first + row);
+            store_n<kLanes>(y + row, Dot::template finish<kLanes>(m, first + row, total, input), rows - row);
+        }
+    }
+}
+
+template <typename Dot> void dense_words(const MatrixView& m, const float* x, float* y, float* scratch) {
+    const Input input = Dot::prepare(x, m.cols, scratch);
+    const auto* w = static_cast<const unsigned char*>(m.weights);
+    const std::size_t chunks = (m.cols + Dot::kColumns - 1) / Dot::kColumns;
+    std::size_t row = 0;
+    for (; row + kPanelRows <= m.rows; row += kPanelRows, w += 4 * kPanelRows * chunks)
+        dense_words_panel<Dot, kPanelRows>(m, w, chunks, input, y + row, row, kPanelRows);
+    for (; row < m.rows; row += kSmallPanelRows, w += 4 * kSmallPanelRows * chunks) {
+        const std::size_t left = m.rows - row < kSmallPanelRows ? m.rows - row : kSmallPanelRows;
+        dense_words_panel<Dot, kSmallPanelRows>(m, w, chunks, input, y + row, row, left);
+    }
+}
+
+// ---- tiles G x C
+// -------------------------------------------------------------------------------------------------------
+
+// Calls strip(first row, rows of it in the matrix, kept tiles) for every strip of G rows.
+template <int G, typename Strip> LW_INLINE void for_strips(const MatrixView& m, Strip strip) {
+    const std::size_t gate_rows = m.rows / m.gates;
+    const std::uint32_t* counts = m.counts;
+    for (std::size_t gate = 0; gate < m.gates; ++gate) {
+        for (std::size_t row = 0; row < gate_rows; row += G)
+            strip(gate * gate_rows + row, gate_rows - row < G ? gate_rows - row : G, *counts++);
+    }
+}
+
+// Sums of a strip, G rows in vectors of L, to y.
+template <typename Dot, int G, int L>
+LW_INLINE void store_strip(const MatrixView& m, std::size_t row, std::size_t rows,
+                           typename Dot::template Sum<L> (&sum)[G / L], const Input& input, float* y) {
+#pragma GCC unroll 8
+    for (int v = 0; v < G / L; ++v) {
+        const std::size_t at = static_cast<std::size_t>(v * L);
+        if (at < rows) {
+            const auto total = sum[v] + Dot::template start<L>(m, row + at);
+            store_n<L>(y + row + at, Dot::template finish<L>(m, row + at, total, input), rows - at);
+        }
+    }
+}
+
+template <typename Dot, int G, int C> void blocks(const MatrixView& m, const float* x, float* y, float* scratch) {
+    constexpr int L = min_int(G, kLanes);
+    constexpr int NV = G / L;
+    constexpr int N = C / Dot::kColumns;              // chunks of a tile
+    constexpr int A = max_int(1, min_int(4, 8 / NV)); // sets of accumulators: one would wait for every product
+    constexpr std::size_t kBytes = 4 / Dot::kColumns; // of one input
+    const Input input = Dot::prepare(x, m.cols, scratch);
+    const auto* w = static_cast<const unsigned char*>(m.weights);
+    const std::uint16_t* index = m.index;
+    for_strips<G>(m, [&](std::size_t row, std::size_t rows, std::size_t kept) __attribute__((always_inline)) {
+        typename Dot::template Sum<L> sum[A][NV] = {};
+        const auto add = [&](int u, std::size_t column) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+            for (int n = 0; n < N; ++n) {
+                const auto xs = broadcast_word<L>(input.words + kBytes * column + 4 * n);
+#pragma GCC unroll 8
+                for (int v = 0; v < NV; ++v) {
+                    const auto words = load_words<L>(w + 4 * ((u * N + n) * G + v * L));
+                    auto& into = sum[(u * N + n) % A][v];
+                    into = Dot::template add<L>(into, words, xs);
+                }
+            }
+        };
+        std::size_t k = 0;
+        for (; k + 4 <= kept; k += 4, w += 4 * 4 * N * G, index += 4) {
+            const Four four(index);
+#pragma GCC unroll 4
+            for (int u = 0; u < 4; ++u)
+                add(u, four[u]);
+        }
+        for (; k < kept; ++k, w += 4 * N * G, ++index)
+            add(0, *index);
+#pragma GCC unroll 4
+        for (int u = 1; u < A; ++u) {
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; ++v)
+                sum[0][v] += sum[u][v];
+        }
+        store_strip<Dot, G, L>(m, row, rows, sum[0], input, y);
+    });
+}
+
+} // namespace lanewise::LANEWISE_ISA
