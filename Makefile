@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CXX_SOURCES := bench/engine/src/* bench/models/native/*.cpp bench/models/native/*.h tests/native/*.cpp tests/native/*.hpp
 NATIVE := $(wildcard bench/engine/CMakeLists.txt bench/engine/src/* bench/models/native/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test native lint format clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,15 +19,18 @@ demo: $(VENV)/installed ## Train, prune, time and score a small study of real sp
 test: $(VENV)/installed ## Run the tests (under 25 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
+native: ## Build the engine without Python and run its C++ tests
+	.ci/native
+
 lint: $(VENV)/installed ## Check style and types
 	$(BIN)/ruff check bench studies reports tests
 	$(BIN)/ruff format --check bench studies reports tests
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror bench/engine/src/* bench/models/native/*.cpp bench/models/native/*.h
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 
 format: $(VENV)/installed ## Format the code in place
 	$(BIN)/ruff format bench studies reports tests
-	$(BIN)/clang-format -i bench/engine/src/* bench/models/native/*.cpp bench/models/native/*.h
+	$(BIN)/clang-format -i $(CXX_SOURCES)
 
 clean: ## Remove the virtual environment and builds (studies in runs/ stay)
 	rm -rf $(VENV) build

@@ -16,6 +16,7 @@ from reports.compare import (
     Estimate,
     Scores,
     difference,
+    disjoint,
     estimate,
     not_worse_than_best,
     score_tables,
@@ -166,7 +167,7 @@ def _overlapping_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[
     if not known:
         return frozenset()
     best = known[max(known, key=lambda arm: column.sign * known[arm].value)]
-    return frozenset(arm for arm, e in known.items() if e.ci_low <= best.ci_high and best.ci_low <= e.ci_high)
+    return frozenset(arm for arm, found in known.items() if not disjoint(found, best))
 
 
 def _exactly_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:

@@ -157,6 +157,11 @@ def mean_of(by_seed: BySeed) -> float:
     return math.fsum(found) / len(found) if found else math.nan
 
 
+def disjoint(one: Estimate, other: Estimate) -> bool:
+    """Whether two intervals lie apart; without both intervals nothing is told apart."""
+    return one.ci_high < other.ci_low or other.ci_high < one.ci_low
+
+
 def _over_seeds(by_seed: BySeed) -> Interval:
     return seed_interval([mean for mean in _seed_means(by_seed) if mean is not None])
 

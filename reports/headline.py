@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from reports.analysis import Analysis
 from reports.columns import PRIMARY
-from reports.compare import Difference, difference
+from reports.compare import Difference, difference, disjoint
 from reports.loader import BASELINE
 
 RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
 DEMO = "demo"
 SHORT_STEPS = 1000  # measured: recoveries of a few hundred steps separate structures but are far from converged
 CONTROLS = ("small-dense", "random")
+_INDISTINCT = ", which are not distinguishable (their RTF intervals overlap)"
 FLATTERY = (
     "PESQ, STOI, ESTOI, MCD and DNSMOS flatter Griffin-Lim, which keeps the true magnitudes, and punish a model that "
     "samples. Judge a WaveRNN by its NLL first, by its distance to dense-continued second, and then by your ears."
@@ -53,35 +54,85 @@ def _steps(analysis: Analysis) -> list[int]:
 def _verdict(analysis: Analysis) -> Iterator[Sentence]:
     pruned = [arm for arm in analysis.arms if analysis.is_pruned(arm)]
     if BASELINE not in analysis.arms:
-        text = f"No verdict: the baseline {BASELINE} did not finish, so no difference can be stated."
-        yield Sentence("verdict", text)
+        yield Sentence("verdict", _no_baseline(analysis))
         return
     if not pruned:
         yield Sentence("verdict", "No verdict: no pruned arm finished.")
         return
     margin = analysis.margins[PRIMARY]
     level = [arm for arm in pruned if _difference(analysis, arm).verdict in ("better", "non-inferior")]
-    timed = [arm for arm in level if arm not in analysis.unstable and not math.isnan(analysis.value(arm, RTF))]
-    known = [arm for arm in pruned if not math.isnan(_difference(analysis, arm).value)]
-    told = None
-    if timed:
-        told = min(timed, key=lambda arm: analysis.value(arm, RTF))
-        better = _difference(analysis, told).verdict == "better"
+    told = _fastest(analysis, level)
+    if told:
+        better = all(_difference(analysis, arm).verdict == "better" for arm in told)
         relation = "better than" if better else f"non-inferior to (within {margin:g} bit of)"
-        yield Sentence("verdict", f"The fastest pruned arm that is {relation} {BASELINE} is {told}.")
-        yield Sentence("detail", f"{told}: {_figures(analysis, told)}.")
+        one = len(told) == 1
+        text = f"The fastest pruned {'arm that is' if one else 'arms that are'} {relation} {BASELINE} "
+        yield Sentence("verdict", text + (f"is {told[0]}." if one else f"are {_listed(told)}{_INDISTINCT}."))
+        yield from (Sentence("detail", f"{arm}: {_figures(analysis, arm)}.") for arm in told)
+        if not one:
+            yield Sentence("detail", _best_of_equals(analysis, told))
     elif level:
         text = f"Non-inferior to {BASELINE} within {margin:g} bit: {_listed(level)}. Without a stable RTF none of them "
         yield Sentence("verdict", text + "can be called fastest.")
     else:
         yield Sentence("verdict", f"No pruned arm was shown to be non-inferior to {BASELINE} within {margin:g} bit.")
+        known = [arm for arm in pruned if not math.isnan(_difference(analysis, arm).value)]
         if known:
-            told = min(known, key=lambda arm: _difference(analysis, arm).value)
-            yield Sentence("detail", f"The smallest loss was {told}'s: {_figures(analysis, told)}.")
-    fast = [arm for arm in pruned if arm not in analysis.unstable and not math.isnan(analysis.value(arm, RTF))]
-    fastest = min(fast, key=lambda arm: analysis.value(arm, RTF), default=None)
-    if fastest not in (None, told):
-        yield Sentence("detail", f"The fastest of all pruned arms was {fastest}: {_figures(analysis, str(fastest))}.")
+            least = min(known, key=lambda arm: _difference(analysis, arm).value)
+            told = [least]
+            equals = _not_shown_worse(analysis, least, known)
+            text = f", not shown to differ from that of {_listed(equals)}" if equals else ""
+            yield Sentence("detail", f"The smallest loss was {least}'s{text}: {_figures(analysis, least)}.")
+    fast = _fastest(analysis, pruned)
+    if fast and fast[0] not in told:
+        named = f"was {fast[0]}" if len(fast) == 1 else f"were {_listed(fast)}{_INDISTINCT}; {fast[0]}"
+        yield Sentence("detail", f"The fastest of all pruned arms {named}: {_figures(analysis, fast[0])}.")
+
+
+def _no_baseline(analysis: Analysis) -> str:
+    """Why nothing can be compared, and which arm would mend that."""
+    ended = [
+        f"trial {item.trial} {item.state}: {item.reason}" for item in analysis.study.left_out if item.arm == BASELINE
+    ]
+    if ended:
+        why = "; ".join(ended)
+        return f"No verdict: the baseline {BASELINE} did not finish ({why}), so no difference can be stated."
+    text = (
+        f"No verdict, because there is no baseline: the study has no arm {BASELINE} (the dense model trained on for "
+        f"exactly the arms' steps), so no difference can be stated. Add `{BASELINE}: {{}}` to the `arms:` of the study "
+        "file, or set `baselines: true`, and run it under another name."
+    )
+    dense = [arm for arm in analysis.arms if not analysis.is_pruned(arm) and not arm.startswith(CONTROLS)]
+    dense = [arm for arm in dense if analysis.param(arm, "reg.kind") in (None, "none")]
+    return text + (f" If {' or '.join(dense)} is that model, give it this name." if dense else "")
+
+
+def _fastest(analysis: Analysis, arms: list[str]) -> list[str]:
+    """The arm of the lowest stable RTF, then every other whose RTF its interval does not tell apart from it."""
+    timed = [arm for arm in arms if arm not in analysis.unstable and not math.isnan(analysis.value(arm, RTF))]
+    if not timed:
+        return []
+    timed.sort(key=lambda arm: analysis.value(arm, RTF))
+    best = analysis.estimates[timed[0], RTF]
+    return [timed[0], *(arm for arm in timed[1:] if not disjoint(best, analysis.estimates[arm, RTF]))]
+
+
+def _best_of_equals(analysis: Analysis, arms: list[str]) -> str:
+    """What NLL says of arms that speed does not tell apart."""
+    best = min(arms, key=lambda arm: analysis.value(arm, PRIMARY))
+    equals = _not_shown_worse(analysis, best, arms)
+    if equals:
+        return (
+            f"Nor is the NLL of {best} shown to differ from that of {_listed(equals)}: the study names no best of them."
+        )
+    return f"Of these {best} has the lowest NLL."
+
+
+def _not_shown_worse(analysis: Analysis, best: str, arms: list[str]) -> list[str]:
+    """Those of `arms` whose NLL is not shown to be above that of `best`."""
+    column = analysis.column(PRIMARY)
+    assert column is not None, "a study always has NLL as a column"
+    return [arm for arm in arms if arm != best and difference(analysis.scores, arm, best, column).verdict != "worse"]
 
 
 def _figures(analysis: Analysis, arm: str) -> str:
@@ -113,13 +164,15 @@ def _controls(analysis: Analysis) -> Iterator[Sentence]:
         found = difference(analysis.scores, best, control, column)
         called = {"better": "lower than", "worse": "higher than"}.get(found.verdict, "not shown to differ from")
         words.append(f"{called} that of {control} ({_interval(found)})")
-    rivals = [arm for arm in pruned[1:] if difference(analysis.scores, arm, best, column).verdict == "open"]
+    rivals = _not_shown_worse(analysis, best, pruned)
     text = f"Of the pruned arms {best} has the lowest NLL"
     text += f", not shown to differ from {_listed(rivals)}" if rivals else ""
     yield Sentence("control", text + (f". Against the controls its NLL is {'; '.join(words)}." if words else "."))
 
 
 def _open(analysis: Analysis) -> Iterator[Sentence]:
+    if BASELINE not in analysis.arms:
+        return
     nll = [d for (_, key), d in analysis.differences.items() if key == PRIMARY]
     unshown = [d.arm for d in nll if not d.significant and not d.reason]
     if unshown:

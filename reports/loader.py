@@ -150,7 +150,10 @@ def _seed_of(record: dict[str, Any]) -> str:
     return f"{params.get('seed.dense')}/{params.get('seed.recover')}"
 
 
-def _setting(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+Setting = tuple[tuple[str, str], ...]
+
+
+def _setting(record: dict[str, Any]) -> Setting:
     """Everything that makes an arm, seeds aside."""
     params = {**record["params"], "study": record["study"].get("name")}
     return tuple(sorted((key, str(value)) for key, value in params.items() if not key.startswith("seed.")))
@@ -173,20 +176,31 @@ def _newest_of_each(
 
 
 def _arm_names(records: list[dict[str, Any]]) -> list[str]:
-    """Name of each record's arm; records that share a name but not their settings get the differing ones appended."""
-    settings: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    """Name of each record's arm; records that share a name but not their settings get the differing ones appended.
+
+    All but the baseline, which every difference is taken against: of several, the one set most like the other arms
+    keeps its name.
+    """
+    settings: dict[str, set[Setting]] = {}
     for record in records:
         settings.setdefault(str(record["params"]["arm"]), set()).add(_setting(record))
+    baseline = _nearest(records, settings.get(BASELINE, set()))
     names = []
     for record in records:
-        arm = str(record["params"]["arm"])
+        arm, mine = str(record["params"]["arm"]), _setting(record)
         others = settings[arm]
-        if len(others) > 1:
-            mine = _setting(record)
+        if len(others) > 1 and not (arm == BASELINE and mine == baseline):
             differing = sorted({key for other in others for key, value in set(mine) ^ set(other)})
             arm += " (" + ", ".join(f"{key}={dict(mine).get(key, 'None')}" for key in differing) + ")"
         names.append(arm)
     return names
+
+
+def _nearest(records: list[dict[str, Any]], candidates: set[Setting]) -> Setting | None:
+    """The candidate that has most settings in common with the arms to be compared with it; of equals, the first run."""
+    others = [set(_setting(record)) for record in records if record["params"]["arm"] != BASELINE]
+    ordered = [setting for record in records if (setting := _setting(record)) in candidates]
+    return max(ordered, key=lambda setting: sum(len(set(setting) & other) for other in others), default=None)
 
 
 def _trial_row(arm: str, seed: str, folder: Path, record: dict[str, Any]) -> dict[str, Any]:

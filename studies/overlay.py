@@ -15,21 +15,15 @@ from studies.space import KINDS
 Origins = dict[Keys, Origin]
 
 
-def dotted_sections(document: Document) -> Document:
+def dotted_sections(document: Document, problems: list[Problem]) -> Document:
     """Return the document with dotted keys in `base`, in each arm and in each bundle of the search (in `fast` too).
 
-    Raises
-    ------
-    ConfigError
-        A setting is written twice in one section, nested and dotted.
+    A setting that is written twice in one section, nested and dotted, is added to `problems`.
     """
-    problems: list[Problem] = []
     origins = dict(document.origins)
     data = _dotted(document, document.data, (), origins, problems)
     if isinstance(data.get("fast"), dict):
         data["fast"] = _dotted(document, data["fast"], ("fast",), origins, problems)
-    if problems:
-        raise ConfigError(problems)
     return replace(document, data=data, origins=origins)
 
 

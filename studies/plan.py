@@ -5,14 +5,14 @@ difference is taken against one of them.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.config.flat import arm_name, config_hash
 from bench.config.matrices import Architecture, matrices
 from bench.config.schema import TrialConfig
-from bench.config.yaml_lines import ConfigError, Origin, Problem
+from bench.config.yaml_lines import ConfigError, Origin, Problem, collected
 from bench.errors import UsageError
 from studies.leaves import Leaf, Leaves, build, without
 from studies.space import Axis, point_name, point_overrides, product
@@ -56,11 +56,14 @@ def plan(study: Study, trials: int | None = None) -> list[Planned]:
     total = trials if trials is not None else study.trials
     arms = {name: study.base | settings for name, settings in study.arms.items()}
     axes = list(study.axes)
-    if not study.sampled and axes:
-        arms |= _named_points(study, axes)
-    if study.sampled:
-        _check_corners(study, axes)
-    fixed = _with_seeds(study, arms)
+    fixed: list[Planned] = []
+    problems: list[Problem] = []
+    with collected(problems):
+        arms |= _points(study, axes)
+    with collected(problems):
+        fixed = _with_seeds(study, arms)
+    if problems:
+        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: problem.origin.line or 0))
     if study.baselines:
         fixed = _with_seeds(study, _missing_baselines(study, fixed)) + fixed
         order = {
@@ -76,6 +79,20 @@ def plan(study: Study, trials: int | None = None) -> list[Planned]:
             f"ask for more than {len(fixed)} (`trials:` or --trials), or set `baselines: false`"
         )
     return fixed + [Planned(None, None)] * (total - len(fixed))
+
+
+def setting_problems(study: Study, known: Sequence[Problem]) -> list[Problem]:
+    """Return what is wrong with the settings of a study file that has the problems `known`, where these let it show."""
+    wrong = {problem.keys[:2] for problem in known}
+    problems: list[Problem] = []
+    if ("base",) in wrong:
+        return problems
+    with collected(problems):
+        _with_seeds(study, {n: study.base | arm for n, arm in study.arms.items() if ("arms", n) not in wrong})
+    if not {"search", "mode"} & {keys[0] for keys in wrong if keys}:
+        with collected(problems):
+            _points(study, list(study.axes))
+    return problems
 
 
 def sampled_config(study: Study, point: dict[str, Any]) -> TrialConfig:
@@ -113,7 +130,7 @@ def _with_seeds(study: Study, arms: dict[str, Leaves]) -> list[Planned]:
             except ConfigError as error:
                 problems += error.problems
     if problems:
-        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: problem.origin.line or 0))
+        raise ConfigError(list(dict.fromkeys(problems)))
     return planned
 
 
@@ -128,6 +145,13 @@ def _point_leaves(study: Study, axes: list[Axis], point: dict[str, Any]) -> Leav
         for axis in axes
         for key, value in point_overrides([axis], {axis.key: point[axis.key]}).items()
     }
+
+
+def _points(study: Study, axes: list[Axis]) -> dict[str, Leaves]:
+    """Return the arms of a grid, by name; of a sampled space, whose arms are not known yet, check the corners."""
+    if study.sampled:
+        _check_corners(study, axes)
+    return _named_points(study, axes) if axes and not study.sampled else {}
 
 
 def _named_points(study: Study, axes: list[Axis]) -> dict[str, Leaves]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.config.schema import TrialConfig
+from bench.errors import LanewiseError
 from bench.progress import Progress, say
 from bench.trial.cache import stage_key
 from bench.trial.files import read_json, write_json
+from bench.trial.provenance import provenance
 from bench.trial.record import UTTERANCE_METRICS
 from studies.folder import StudyFolder
 
@@ -27,7 +29,9 @@ _NO_NLL = "no model, hence no likelihood"
 
 
 def ensure_references(config: TrialConfig, folder: StudyFolder) -> Path:
-    """Write `references.json` unless it is there for the same recordings, clips and metrics; return its path.
+    """Write `references.json` unless it is there for the same recordings, checkpoint, clips and metrics' packages.
+
+    A file that cannot be read is written again. Returns its path.
 
     Parameters
     ----------
@@ -41,15 +45,14 @@ def ensure_references(config: TrialConfig, folder: StudyFolder) -> Path:
     recordings = corpus.load(config.data.corpus, folder.cache)
     ids = recordings.ids("test", config.measure.test_clips)
     inputs = {
-        "recordings": recordings.hash,
+        "provenance": provenance(config),
         "ids": ids,
         "metrics": config.measure.metrics,
         "audio_clips": config.measure.audio_clips,
-        "init": config.model.init,
         "version": VERSION,
     }
     key = stage_key("references", inputs)
-    if folder.references.is_file() and read_json(folder.references).get("key") == key:
+    if _kept_key(folder.references) == key:
         return folder.references
     say(f"scoring the reference systems on {len(ids)} test clips")
     systems = _synthesise(recordings, ids, _band_scale(config, recordings))
@@ -58,14 +61,25 @@ def ensure_references(config: TrialConfig, folder: StudyFolder) -> Path:
     return folder.references
 
 
+def _kept_key(path: Path) -> str | None:
+    """Return what the file at hand was made from; None without a file, or with one that says nothing."""
+    if not path.is_file():
+        return None
+    try:
+        kept = read_json(path)
+    except LanewiseError as error:
+        say(f"{error}; it is made again")
+        return None
+    return kept.get("key") if isinstance(kept, dict) else None
+
+
 def _band_scale(config: TrialConfig, recordings: "Recordings") -> "FloatArray":
     """Return the band scales (M,) of the study's models: the checkpoint's, or those that training takes from data."""
     if config.model.init not in ("dense", "scratch"):
-        from safetensors.numpy import load_file
-
         from bench.config.checkpoints import checkpoint_path
+        from bench.models import checkpoint
 
-        return np.asarray(load_file(checkpoint_path(config.model.init))["band_scale"], np.float32)
+        return np.asarray(checkpoint.load(checkpoint_path(config.model.init))[0].band_scale, np.float32)
     from bench.learn.dataset import scales
     from bench.models.wavernn import Arch
 

@@ -1,6 +1,5 @@
 """A whole study: its trials planned and enqueued, workers started, references scored, MLflow brought up to date."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from bench.errors import UsageError
 from bench.host import usable_cores
 from bench.progress import say
 from studies.folder import StudyFolder
+from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
 from studies.study_file import Study
 from studies.worker import Runner, work
@@ -84,8 +84,9 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     tracking = open_tracking(study, folder, options.tracking_uri) if options.tracked else None
     if tracking is not None:
         tracking.log_study(files={folder.study_file: None}, tags=_study_tags(study))
+    everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
+    mend(study, folder, store, tracking, everything, lambda: runner or default_runner())
     if options.workers == 1:
-        everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
         work(study, folder, store, tracking, everything, runner or default_runner())
     else:
         _work_in_processes(folder, options)
@@ -168,14 +169,14 @@ def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyF
 
     `configs` are those known before a search draws any, the study's dense arm among them.
     """
-    from bench.config.checkpoints import checkpoint_path
+    from bench.config.checkpoints import checkpoint_hash
     from bench.data.corpus import load_corpus
 
     found = {}
     for spec in {config.data.corpus for config in configs}:
         found[f"the recordings of {spec}"] = load_corpus(spec).content_hash()
     for init in {config.model.init for config in configs} - {"dense", "scratch"}:
-        found[f"the checkpoint {init}"] = hashlib.sha256(checkpoint_path(init).read_bytes()).hexdigest()
+        found[f"the checkpoint {init}"] = checkpoint_hash(init)
     known: dict[str, str] = store.attribute("inputs") or {}
     changed = [name for name in sorted(found) if known.get(name, found[name]) != found[name]]
     if changed:

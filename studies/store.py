@@ -18,7 +18,7 @@ import fcntl
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +47,8 @@ _OPTUNA_STATE = {
 
 @dataclass(frozen=True)
 class Row:
-    """One trial as the database knows it. `state` is an outcome above, or `waiting`, `running`."""
+    """One trial as the database knows it. `state` is an outcome above, or `waiting`, `running`; `point` is what a
+    sampler drew."""
 
     number: int
     arm: str
@@ -57,6 +58,8 @@ class Row:
     seconds: float | None
     duplicate_of: int | None
     config_hash: str | None
+    provenance: Mapping[str, str] | None
+    point: Mapping[str, Any]
     owner: Owner | None
 
 
@@ -222,16 +225,31 @@ class Store:
             running = [str(trial.number) for trial in self._trials((TrialState.RUNNING,))]
             if running:
                 raise LanewiseError(f"trials {', '.join(running)} are running; stop them first (`lanewise sweep stop`)")
-            attributes = dict(self.study.user_attrs)
+            attributes = {key: value for key, value in self.study.user_attrs.items() if key != "lanewise.revised"}
             name, directions = self.study.study_name, self.study.directions
             optuna.delete_study(study_name=name, storage=self._storage)
             self.study = optuna.create_study(study_name=name, storage=self._storage, directions=directions)
             for key, value in attributes.items():
                 self.study.set_user_attr(key, value)
 
+    def revise(self, number: int, values: Sequence[float]) -> None:
+        """Replace the objective values of a complete trial, measured again, and of those that took its result over.
+
+        Optuna lets nobody change a finished trial, and its samplers have learnt from what they were told; so the new
+        values are kept beside it, and every row shows them.
+        """
+        with self.locked():
+            same = [row.number for row in self.rows() if number in (row.number, row.duplicate_of)]
+            revised: dict[str, list[float]] = self.attribute("revised") or {}
+            self.set_attribute("revised", revised | {str(item): list(values) for item in same})
+
     def rows(self) -> list[Row]:
         """Return every trial, by number."""
-        return [_row(trial) for trial in self._trials()]
+        revised: dict[str, list[float]] = self.attribute("revised") or {}
+        rows = [_row(trial) for trial in self._trials()]
+        return [
+            replace(row, values=tuple(revised[str(row.number)])) if str(row.number) in revised else row for row in rows
+        ]
 
     def _trials(self, states: tuple[TrialState, ...] | None = None) -> list[FrozenTrial]:
         return sorted(self.study.get_trials(deepcopy=False, states=states), key=lambda trial: trial.number)
@@ -269,6 +287,8 @@ def _row(trial: FrozenTrial) -> Row:
         seconds=attributes.get("seconds"),
         duplicate_of=attributes.get("duplicate_of"),
         config_hash=attributes.get("config_hash"),
+        provenance=attributes.get("provenance"),
+        point=trial.params,
         owner=_owner(trial),
     )
 

@@ -24,7 +24,16 @@ from typing import Any, Literal
 
 import yaml
 
-from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, read, unknown_key
+from bench.config.yaml_lines import (
+    ConfigError,
+    Document,
+    Keys,
+    Problem,
+    collected,
+    did_you_mean,
+    read,
+    unknown_key,
+)
 from studies.leaves import Leaves, read_leaves
 from studies.overlay import dotted_sections, lay_assignments, lay_fast
 from studies.space import Axis, read_axes
@@ -114,10 +123,14 @@ def load(path: str | Path, assignments: Iterable[str] = (), fast: bool = False) 
     UsageError
         The file cannot be read.
     """
-    document = dotted_sections(read(path))
+    problems: list[Problem] = []
+    document = dotted_sections(read(path), problems)
     if fast:
-        document = lay_fast(document, KEYS)
-    return _validate(lay_assignments(document, assignments, KEYS))
+        with collected(problems):
+            document = lay_fast(document, KEYS)
+    with collected(problems):
+        document = lay_assignments(document, assignments, KEYS)
+    return _validate(document, problems)
 
 
 def _dump(data: Mapping[str, Any], leave_out: Iterable[str]) -> str:
@@ -125,9 +138,10 @@ def _dump(data: Mapping[str, Any], leave_out: Iterable[str]) -> str:
     return str(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120))
 
 
-def _validate(document: Document) -> Study:
+def _validate(document: Document, problems: list[Problem]) -> Study:
+    """Return the study, or raise for everything that is wrong with it, `problems` found before included."""
     data = document.data
-    problems = [unknown_key(document, (key,), KEYS) for key in data if key not in KEYS]
+    problems += [unknown_key(document, (key,), KEYS) for key in data if key not in KEYS]
     check = _Check(document, problems)
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.match(name):
@@ -160,6 +174,9 @@ def _validate(document: Document) -> Study:
         problems.append(document.problem((), "nothing to run: give `arms:`, or `search:`, or both"))
     problems += _contradictions(study)
     if problems:
+        from studies.plan import setting_problems  # which knows studies
+
+        problems += setting_problems(study, problems)
         raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: problem.origin.line or 0))
     return study
 

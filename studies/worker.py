@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError
 from bench.errors import LanewiseError
 from bench.progress import say
+from bench.trial.provenance import provenance
 from bench.trial.record import FILE_NAME, Record
 from studies.folder import StudyFolder
 from studies.owner import Owner
@@ -89,21 +90,17 @@ def _run_one(
         store.finish(trial, me, "infeasible", None, reason=str(error))
         say(f"trial {number}: infeasible: {error}")
         return
-    digest = config_hash(config)
-    store.note(trial, arm=config.arm, config_hash=digest)
+    digest, rests_on = config_hash(config), provenance(config)
+    store.note(trial, arm=config.arm, config_hash=digest, provenance=rests_on)
     for twin in store.rows():
-        if (
-            twin.config_hash == digest
-            and twin.state == "complete"
-            and twin.number != number
-            and twin.duplicate_of is None
-        ):
+        same = (twin.config_hash, twin.provenance) == (digest, rests_on)
+        if same and twin.state == "complete" and twin.number != number and twin.duplicate_of is None:
             store.finish(trial, me, "complete", twin.values, duplicate_of=twin.number, seconds=0.0)
             say(f"trial {number} ({config.arm}): the same settings as trial {twin.number}, whose result it takes over")
             return
     say(f"trial {number + 1} of {store.count()}: {config.arm}, seed {config.seed.recover}")
     place = folder.trial(number)
-    record = finished_record(place, digest)
+    record = finished_record(place, digest, rests_on)
     if record is None:
         record = runner(config, place, study=study.name, number=number, cache=folder.cache, tracking=tracking)
     if tracking is not None:
@@ -119,16 +116,22 @@ def _run_one(
         say(f"trial {number} ({config.arm}): done in {time.monotonic() - started:.0f} s: {figures}")
 
 
-def finished_record(place: Path, digest: str) -> Record | None:
-    """Return the record of a trial that ended before its worker could say so; None if it has to run."""
+def finished_record(place: Path, digest: str, rests_on: Mapping[str, str]) -> Record | None:
+    """Return the record of a trial that ended before its worker could say so; None if it has to run.
+
+    Its configuration must hash to `digest`, and its tags must name the recordings, the checkpoint and the metrics'
+    packages that it would rest on now (`bench.trial.provenance`).
+    """
     if not (place / FILE_NAME).is_file():
         return None
     try:
         record = Record.read(place)
-    except LanewiseError:  # of another version, say: the trial is run and writes its own
+    except LanewiseError as error:  # damaged, or of another version
+        say(f"{error}; the record is made again from the stages that the trial kept")
         return None
     ended = record.state in ("complete", "stopped_early", "skipped", "infeasible")
-    return record if ended and record.trial.get("config_hash") == digest else None
+    same = record.trial.get("config_hash") == digest and rests_on.items() <= record.tags.items()
+    return record if ended and same else None
 
 
 def outcome(record: Record, objectives: Sequence[str]) -> tuple[str, tuple[float, ...] | None, str | None]:

@@ -13,6 +13,23 @@ INITS = ("shipped", "shipped-small", "dense", "scratch")
 MODEL_KEYS = ("hidden", "head", "mixtures", "causal")
 CORPORA = ("folder", "ljspeech", "jsut")
 
+_STRUCTURE = (
+    *("model", "reg.kind", "reg.tile", "reg.lambda", "reg.target", "simd.width"),
+    *("prune.kind", "prune.tile", "prune.matrices", "prune.sparsity", "prune.scope", "prune.keep_diagonal"),
+)
+CLASHES_REST_ON: dict[str, tuple[str, ...]] = {
+    "model.init": ("model.init",),
+    "train.shares": ("train.shares",),
+    "train.device": ("train.device",),
+    "measure.metrics": ("measure.metrics",),
+    "simd.isa": ("simd.isa",),
+    "reg": _STRUCTURE,
+    "prune": _STRUCTURE,
+    "simd": _STRUCTURE,
+}
+"""What the checks below read, by the key or the section that they complain of; else that section alone. While one of
+these values is itself wrong, the complaint would be about a default that nobody chose."""
+
 Complain = Callable[[str, str], None]
 """Takes a dotted key and what is wrong with it."""
 
@@ -45,6 +62,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
         _check_tiles(config, reg_tile, prune_tile, matrices(arch), complain)
     _check_numbers(config, complain)
     _check_isa(config.simd.isa, complain)
+    _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
     controlled = on and reg.lambda_ == "controlled"
@@ -237,3 +255,14 @@ def _check_isa(isa: str, complain: Complain) -> None:
         engine.resolve_isa(isa)
     except UsageError as error:
         complain("simd.isa", str(error).removeprefix("isa: "))
+
+
+def _check_device(device: str, complain: Complain) -> None:
+    if device == "cpu":
+        return
+    import torch  # seconds, paid by those who ask for another device than the CPU
+
+    if not torch.cuda.is_available():
+        complain(
+            "train.device", f"got {device!r}, but torch sees no CUDA device on this host; use cpu, or another host"
+        )

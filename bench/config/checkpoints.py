@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.matrices import Architecture
+from bench.digest import file_sha256
 from bench.errors import LanewiseError
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 SHIPPED = {"shipped": "dense.safetensors", "shipped-small": "small-dense.safetensors"}
 
+KIND = "lanewise.subband-wavernn"
+"""What the header of every checkpoint says that it is."""
+
 _MAX_HEADER_BYTES = 100_000_000
-_KIND = "lanewise.subband-wavernn"
-"""What `bench.models.checkpoint` writes into the header."""
 
 
 def checkpoint_path(init: str) -> Path:
@@ -32,6 +34,21 @@ def checkpoint_path(init: str) -> Path:
     return path
 
 
+def checkpoint_hash(init: str) -> str:
+    """Return the SHA-256 of the checkpoint that `model.init` names: another file under the same name is another start.
+
+    Raises
+    ------
+    LanewiseError
+        There is no such file, or it cannot be read.
+    """
+    path = checkpoint_path(init)
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise LanewiseError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def architecture_of(init: str) -> Architecture:
     """Return the shape of the checkpoint that `model.init` names.
 
@@ -42,7 +59,7 @@ def architecture_of(init: str) -> Architecture:
     """
     path = checkpoint_path(init)
     found = _metadata(path)
-    if found.get("kind") != _KIND:
+    if found.get("kind") != KIND:
         raise LanewiseError(
             f"{path}: is a safetensors file of another kind ({found.get('kind')!r}); "
             "expected a checkpoint of `lanewise train`"

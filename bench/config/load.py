@@ -1,5 +1,7 @@
 """From a YAML file, or from values that a study chose, to a valid trial configuration."""
 
+import copy
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -7,9 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bench.config.check import resolve
+from bench.config.check import CLASHES_REST_ON, resolve
 from bench.config.schema import TrialConfig
-from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, read, unknown_key
+from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, dotted, read, unknown_key
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
@@ -36,16 +38,55 @@ def validate(document: Document) -> TrialConfig:
     Raises
     ------
     ConfigError
-        All problems found.
+        All problems found: values that are wrong by themselves, and what the right ones cannot mean together.
     """
+    wrong: list[ErrorDetails] = []
     try:
         config = TrialConfig.model_validate(document.data)
     except ValidationError as error:
-        raise ConfigError(_in_file_order([_problem(document, item) for item in error.errors()])) from None
-    resolved, problems = resolve(config)
+        wrong = error.errors()
+        config = _rest(document.data, wrong)
+    resolved, clashes = resolve(config)
+    problems = [_problem(document, item) for item in wrong]
+    doubtful = [_meant(item) for item in wrong]
+    problems += [document.problem(keys, text) for keys, text in clashes if not _rests_on(keys, doubtful)]
     if problems:
-        raise ConfigError(_in_file_order([document.problem(keys, message) for keys, message in problems]))
+        raise ConfigError(_in_file_order(problems))
     return resolved
+
+
+def _rest(data: dict[str, Any], wrong: Sequence[ErrorDetails]) -> TrialConfig:
+    """Return the configuration without the values that are wrong by themselves: the defaults stand for them."""
+    kept = copy.deepcopy(data)
+    for item in wrong:
+        inner, path = kept, [str(key) for key in item["loc"]]
+        while len(path) > 1 and isinstance(inner.get(path[0]), dict):
+            inner = inner[path.pop(0)]
+        inner.pop(path[0], None)
+    return TrialConfig.model_validate(kept)
+
+
+def _meant(item: ErrorDetails) -> str:
+    """Return the dotted key whose value is in doubt: where it was written, or what an unknown key was meant to be."""
+    keys = [str(key) for key in item["loc"]]
+    section = section_at(keys[:-1])
+    if item["type"] == "extra_forbidden" and section is not None:
+        near = difflib.get_close_matches(keys[-1], allowed_keys(section), n=1)
+        return ".".join([*keys[:-1], *near]) if near else ""
+    return ".".join(keys).removesuffix("_")  # `lambda_` is `lambda`
+
+
+def _rests_on(keys: Keys, doubtful: Iterable[str]) -> bool:
+    """Say whether a clash at `keys` may come from a default that stands for a doubtful value."""
+    key = dotted(keys)
+    section = key.partition(".")[0]
+    grounds = CLASHES_REST_ON.get(key) or CLASHES_REST_ON.get(section) or (section,)
+    return any(
+        f"{doubt}.".startswith(f"{ground}.") or f"{ground}.".startswith(f"{doubt}.")
+        for doubt in doubtful
+        if doubt
+        for ground in grounds
+    )
 
 
 def from_dict(data: dict[str, Any], source: str = "configuration") -> TrialConfig:

@@ -123,6 +123,9 @@ class Train(Section):
     """Steps between points of the validation curve."""
     checkpoint_every: int = Field(default=50, ge=1)
     """Steps between checkpoints, hence the most that an interruption can cost."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where models are trained. Everything measured afterwards runs on the CPU. Rounding differs between the two, so
+    their results are never mixed: an arm or a dense model trained on one is not taken for one trained on the other."""
 
 
 class Reg(Section):

@@ -4,8 +4,9 @@ Used by every file that a user writes (trial configurations, study files): `read
 of each dotted path; `Problem` is one error in the user's terms; `ConfigError` reports all of them at once.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ class ConfigError(UsageError):
         lines = [str(problem) for problem in self.problems]
         head = [] if len(lines) == 1 else [f"{len(lines)} problems in the configuration:"]
         super().__init__("\n  ".join(head + lines))
+
+
+@contextlib.contextmanager
+def collected(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of a ConfigError to a list instead of raising it, so that others can be looked for."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
 
 
 @dataclass(frozen=True)

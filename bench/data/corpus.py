@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.data.audio import AUDIO_SUFFIXES, FloatArray, count_samples, read_wav
 from bench.data.cache import features
 from bench.data.features import SAMPLE_RATE_HZ
+from bench.digest import file_sha256
 from bench.errors import LanewiseError, UsageError, did_you_mean
 
 __all__ = ["EMBEDDED_ROOT", "SPLITS", "Clip", "Corpus", "every_nth_split", "features", "load_corpus", "read_split"]
@@ -44,8 +45,7 @@ class Clip:
     def sha256(self) -> str:
         """Hash of the file's bytes, hexadecimal."""
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(self.path)
         except OSError as error:
             raise LanewiseError(f"{self.path}: cannot be read ({error.strerror}); check the corpus") from error
 

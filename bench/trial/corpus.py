@@ -62,8 +62,18 @@ def load(spec: str, cache_dir: Path) -> Recordings:
     LanewiseError
         A recording does not fit; the message names it.
     """
-    corpus = load_corpus(spec)
-    return _load(spec, f"{corpus.content_hash()}-mel{FEATURE_VERSION}", cache_dir)
+    return _load(spec, content(spec), cache_dir)
+
+
+def content(spec: str) -> str:
+    """Return what names a corpus' recordings, their splits and the definition of their features.
+
+    Raises
+    ------
+    LanewiseError
+        The corpus cannot be read.
+    """
+    return f"{load_corpus(spec).content_hash()}-mel{FEATURE_VERSION}"
 
 
 @lru_cache(maxsize=2)

@@ -1,13 +1,11 @@
 """The dense model that arms start from: a checkpoint, one trained here and shared through the cache, or a fresh one."""
 
-import hashlib
 import shutil
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config.checkpoints import checkpoint_path
+from bench.config.checkpoints import checkpoint_hash, checkpoint_path
 from bench.trial.cache import stage_key
 from bench.trial.context import Trial
 
@@ -25,8 +23,7 @@ def key(trial: Trial) -> str:
     init = trial.config.model.init
     if init in ("dense", "scratch"):
         return stage_key(init, _inputs(trial))
-    path = checkpoint_path(init)
-    return _file_hash(path, path.stat().st_mtime_ns)
+    return checkpoint_hash(init)
 
 
 def model(trial: Trial) -> "SubbandWaveRNN":
@@ -46,7 +43,7 @@ def _inputs(trial: Trial) -> dict[str, Any]:
     config = trial.config
     inputs = {"data": trial.recordings.hash, "arch": asdict(trial.arch), "seed": config.seed.dense, "version": VERSION}
     if config.model.init == "dense":
-        inputs |= config.train.model_dump(include={"dense_steps", "dense_lr", "batch", "segment"})
+        inputs |= config.train.model_dump(include={"dense_steps", "dense_lr", "batch", "segment", "device"})
     return inputs
 
 
@@ -80,14 +77,8 @@ def _train(trial: Trial, partial: Path, work: Path) -> None:
         plan,
         work / MODEL_FILE,
         trial.cache.root / "features",
+        train.device,
         save_every=train.checkpoint_every,
         before_step=pause_while_timing,
     )
     shutil.copyfile(made, partial / MODEL_FILE)
-
-
-@lru_cache(maxsize=16)
-def _file_hash(path: Path, changed_ns: int) -> str:
-    """Return a file's SHA-256; `changed_ns` tells a changed file from one that was read before."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -124,7 +124,7 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
     from bench.models import checkpoint
 
     recordings, config = trial.recordings, trial.config
-    start = dense.model(trial)
+    start = dense.model(trial).to(config.train.device)
     with StepProgress(arm_name(config), config.train.steps) as progress:
 
         def on_step(step: int, bits: float) -> None:

@@ -35,17 +35,27 @@ class Stages:
         self.seconds: dict[str, float] = {}
         self.ran: list[str] = []
 
-    def run(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[], Any],
+        again: Callable[[Any], Any] | None = None,
+    ) -> Any:
         """Return the result of a stage (JSON values): the kept one when its inputs are the same, else that of `work`.
 
-        What `work` raises is raised, and nothing is kept.
+        What `work` raises is raised, and nothing is kept. `again`, given a kept result, returns it or a better one,
+        which then is the one kept.
         """
         path = self._folder / f"{name}.json"
         key = stage_key(name, inputs)
         kept = self._kept(path)
         if kept is not None and kept["key"] == key:
             self.seconds[name] = float(kept["seconds"])
-            return kept["result"]
+            result = kept["result"] if again is None else again(kept["result"])
+            if result != kept["result"]:
+                write_json(path, kept | {"result": result})
+            return result
         started = time.monotonic()
         result = work()
         self.seconds[name] = round(time.monotonic() - started, 3)

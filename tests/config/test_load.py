@@ -55,7 +55,7 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("train:\n  steps: 1.5\n", ["t.yaml:2: train.steps: got 1.5, expected a valid integer"]),
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
         ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, lr, "
-                        "dense_steps, dense_lr, validate_every, checkpoint_every"]),
+                        "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
         ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, 'controlled', or "
                                      "{grid: [distinct numbers]}"]),
         ("reg:\n  lambda: {grid: [1, 1]}\n", ["t.yaml:2: reg.lambda: got {'grid': [1, 1]}, expected a number >= 0, "
@@ -75,6 +75,27 @@ def test_a_mistake_names_its_line_and_what_is_allowed(text: str, expected: list[
 def test_all_mistakes_at_once_in_file_order() -> None:
     found = problems("train:\n  steps: 0\nreg:\n  kind: ridge\n  x: 1\n")
     assert [line.split(": ")[0] for line in found] == ["t.yaml:2", "t.yaml:4", "t.yaml:5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [  # values that are wrong by themselves, and settings that clash, in one round
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x4, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 4x4, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
+        ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
+        # but nothing that only a default in place of a wrong value would mean
+        ("prune: {kind: magnitud, sparsity: 0.5}\n", [1]),
+        ("prune: {kidn: magnitude, sparsity: 0.5}\n", [1]),
+        ("prune: {kind: magnitude, sparsity: 5}\n", [1]),
+        ("prune: 3\nreg: {kind: group_lasso}\n", [1]),
+        ("model: {init: dense, hidden: big}\nprune: {kind: magnitude, tile: 512x1, sparsity: 0.5}\n", [1]),
+        ("train: {shares: {reg: x, prune: 0.8}}\n", [1]),
+        ("reg: {kind: lasso, lambda_: often}\nmodel: {init: nowhere}\n", [1, 2]),
+    ],
+)
+def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> None:
+    assert [int(line.split(":")[1]) for line in problems(text)] == lines
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,22 @@ def test_every_trial_has_the_same_parameters() -> None:
 def test_the_hash_is_of_what_can_change_the_result(change: str, same: bool) -> None:
     changed = validate(parse(SIMD, "t.yaml").override([change]))
     assert (config_hash(changed) == config_hash(config())) == same
+
+
+def test_a_device_that_this_host_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = SIMD + "train:\n  device: cuda\n"
+    assert problems(asked) == [
+        "t.yaml:10: train.device: got 'cuda', but torch sees no CUDA device on this host; use cpu, or another host"
+    ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert flatten(config(asked))["train.device"] == "cuda"
+    assert config_hash(config(asked)) != config_hash(config()), "results differ by rounding"
+    assert problems(asked.replace("cuda", "cudda")) == [
+        "t.yaml:10: train.device: got 'cudda', expected one of cpu, cuda; did you mean 'cuda'?"
+    ]
 
 
 def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.models import _train
 from bench.models.gru_op import gru, plain_gru
 
 
@@ -58,3 +59,17 @@ def test_does_not_depend_on_threads_within_a_run(threads: int) -> None:
     finally:
         torch.set_num_threads(before)
     assert torch.equal(first, second)
+
+
+def test_off_the_cpu_the_plain_form_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C++ kernels read CPU memory; `meta` stands for any other device, whatever the host has."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a kernel of the CPU was called for another device")
+
+    monkeypatch.setattr(_train, "forward", refuse)
+    inputs = [tensor.detach().to("meta") for tensor in _inputs(0, 2, 3, 4, 2, 48)]
+    states = gru(*inputs)
+    assert (states.shape, states.device.type) == ((2, 12, 48), "meta")
+    with pytest.raises(AssertionError):
+        gru(*(tensor.detach() for tensor in _inputs(0, 2, 3, 4, 2, 48)))

@@ -195,6 +195,58 @@ def test_arms_that_share_a_name_but_not_their_settings_stay_apart(tmp_path: Path
     assert names == ["dense-continued", "simd (prune.sparsity=0.7)", "simd (prune.sparsity=0.9)"]
 
 
+def test_the_baseline_keeps_its_name(tmp_path: Path) -> None:
+    files = StudyFiles(tmp_path, audio=0)
+    for steps in (60, 120, 240):  # three settings of the baseline; the arms are trained like the second
+        files.steps = steps
+        files.trial(ARMS[0], 1)
+    files.steps = 120
+    root = files.write([Arm("simd", 0.1, 0.05, "16x1", 0.7), Arm("column", 0.3, 0.05, "column", 0.7)])
+    study = load_study(root)
+    assert study.arms[:3] == [
+        "dense-continued (train.steps=60)",
+        "dense-continued",
+        "dense-continued (train.steps=240)",
+    ]
+    assert list(study.of_arm("dense-continued")["train.steps"]) == [120]
+    assert analyse(study).arms[0] == "dense-continued"
+    assert "No verdict" not in words(root)
+
+
+def test_without_a_baseline_the_report_says_which_arm_is_needed(tmp_path: Path) -> None:
+    arms = [Arm("dense", 0.0, 0.12), Arm("small-dense", 0.1, 0.05), Arm("simd", 0.1, 0.05, "16x1", 0.7)]
+    text = words(StudyFiles(tmp_path / "none", audio=0).write(arms))
+    assert "there is no baseline: the study has no arm dense-continued" in text
+    assert "Add `dense-continued: {}` to the `arms:` of the study file" in text
+    assert "If dense is that model, give it this name." in text
+    assert "no NLL difference can be called" not in text, "said once, not once per arm"
+    failed = [Arm("dense-continued", 0.0, 0.12, state="failed"), arms[2]]
+    text = words(StudyFiles(tmp_path / "failed", audio=0).write(failed))
+    assert "the baseline dense-continued did not finish (trial 0001 failed: the loss diverged at step 12)" in text
+
+
+def test_arms_that_speed_does_not_tell_apart_are_all_named(tmp_path: Path) -> None:
+    dense, slow = Arm("dense-continued", 0.0, 0.12), Arm("slow", 0.0, 0.09, "4x1", 0.7)
+    equals = [Arm("a", 0.005, 0.0500, "8x1", 0.7), Arm("b", 0.005, 0.0501, "16x1", 0.7)]
+    text = words(StudyFiles(tmp_path / "level", audio=0).write([dense, slow, *equals]))
+    assert (
+        "The fastest pruned arms that are non-inferior to (within 0.02 bit of) dense-continued are a and b, "
+        "which are not distinguishable (their RTF intervals overlap)."
+    ) in text
+    assert "a: RTF 0.0500" in text
+    assert "b: RTF 0.0501" in text
+    assert "the study names no best of them" in text
+    apart = [equals[0], Arm("b", -0.1, 0.0501, "16x1", 0.7)]
+    text = words(StudyFiles(tmp_path / "apart", audio=0).write([dense, slow, *apart]))
+    assert "Of these b has the lowest NLL." in text
+    worse = [slow, Arm("a", 0.3, 0.0500, "8x1", 0.7), Arm("b", 0.3, 0.0501, "16x1", 0.7)]
+    text = words(StudyFiles(tmp_path / "worse", audio=0).write([dense, *worse]))
+    assert "The fastest of all pruned arms were a and b, which are not distinguishable" in text
+    lost = [Arm("a", 0.3, 0.0500, "8x1", 0.7), Arm("b", 0.3, 0.0501, "16x1", 0.7)]
+    text = words(StudyFiles(tmp_path / "lost", audio=0).write([dense, *lost]))
+    assert "not shown to differ from that of" in next(line for line in text.splitlines() if "smallest loss" in line)
+
+
 def test_margins_come_from_the_study(copy: Path) -> None:
     (copy / "study.yaml").write_text("name: synthetic\nmargins: {nll_bits: 0.2}\n", encoding="utf-8")
     analysis = analysed(copy)

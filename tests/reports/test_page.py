@@ -44,7 +44,7 @@ def test_writes_everything_the_contract_names(report: Path) -> None:
 @pytest.mark.parametrize(
     ("arms", "expected"),
     [
-        ([Arm("simd-16x1-s70", 0.1, 0.05, "16x1", 0.7)], "the baseline dense-continued did not finish"),
+        ([Arm("simd-16x1-s70", 0.1, 0.05, "16x1", 0.7)], "there is no baseline: the study has no arm dense-continued"),
         ([Arm("dense-continued", 0.0, 0.12)], "no pruned arm finished"),
         ([*ARMS[:3], Arm("column-s70", 0.3, 0.05, "column", 0.7, state="failed")], "trial 0004 (column-s70, failed)"),
         (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.config.flat import config_hash, flatten
 from bench.config.schema import TrialConfig
+from bench.trial.provenance import provenance
 from bench.trial.record import Record, empty_metrics
 from bench.trial.tracking import Tracking
 
@@ -54,7 +55,7 @@ def light_trial(
         reason="asked to fail" if failed else None,
         params=flatten(config),
         metrics=metrics,
-        tags={},
+        tags=provenance(config),
     )
     record.write(folder)
     return record

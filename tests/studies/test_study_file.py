@@ -109,6 +109,50 @@ def test_all_problems_at_once_and_a_base_problem_once(study_file: Write) -> None
     assert len(caught.value.problems) == 1, str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (
+            "arms:\n  a: {prune.tyle: 16x1}\n  b: {prune.kind: magnitude, prune.tile: 4x4, prune.sparsity: 0.5}\n"
+            "margin: 1\nmode: x\n",
+            [(6, "unknown key"), (7, "no kernel"), (8, "unknown key"), (9, "expected one of")],
+        ),
+        (
+            "arms:\n  a: {prune.kind: magnitude, prune: {kind: random}}\n  b: {train.lr: 7}\nseeds: {recover: [x]}\n",
+            [(6, "set twice"), (7, "train.lr: got 7"), (8, "different whole numbers")],
+        ),
+        (
+            "arms:\n  a: {prune.sparsity: 0.5}\nsearch:\n  prune.sparsity: {choice: [0.5, 7]}\n",
+            [(6, "prune.kind is 'none'"), (8, "prune.sparsity: got 7")],
+        ),
+        (  # no complaint that an arm or an axis lacks what stands in its own broken part
+            "arms:\n  a: 3\nsearch:\n  prune.sparsity: {choise: [0.5]}\n"
+            "base: {model.init: dense, prune.kind: magnitude}\n",
+            [(3, "trial settings"), (5, "expected one of")],
+        ),
+    ],
+)
+def test_structure_and_settings_are_checked_in_one_round(
+    study_file: Write, lines: str, found: list[tuple[int, str]]
+) -> None:
+    own_base = "name: tiny\n" if "base:" in lines else None
+    path = study_file(lines, own_base) if own_base else study_file(lines + "baselines: false\n")
+    with pytest.raises(ConfigError) as caught:
+        plan(load(path))
+    told = [(problem.origin.line, problem.message) for problem in caught.value.problems]
+    assert len({line for line, _ in told}) == len(found), str(caught.value)
+    for line, said in found:
+        assert any(
+            at == line and said in str(problem) for problem in caught.value.problems for at in [problem.origin.line]
+        )
+
+
+def test_what_is_laid_over_is_checked_in_the_same_round(study_file: Write) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(study_file(ARMS + "mode: x\nfast: {bass: {}}\n"), ["train.steps"], fast=True)
+    assert len(caught.value.problems) == 3, str(caught.value)
+
+
 def test_set_overrides_base_and_study(study_file: Write) -> None:
     path = study_file(ARMS + "seeds: {recover: [1]}\n")
     study = load(path, ["train.steps=7", "seeds.recover=[4, 5]", "arms.simd.prune.sparsity=0.9"])

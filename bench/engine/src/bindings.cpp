@@ -273,7 +273,7 @@ NB_MODULE(_core, m) {
         .def(nb::init<const std::string&, const std::string&>(), "path"_a, "isa"_a)
         .def_prop_ro("header", &lanewise::Vocoder::header)
         .def_prop_ro("isa", &lanewise::Vocoder::isa)
-        .def_prop_ro("table_bytes", [](const lanewise::Vocoder& v) { return v.shape().table_floats() * sizeof(float); })
+        .def_prop_ro("table_bytes", [](const lanewise::Vocoder& v) { return v.table_bytes(); })
         .def_prop_ro("mel_mean", [](const lanewise::Vocoder& v) { return v.mel_mean(); })
         .def_prop_ro("mel_std", [](const lanewise::Vocoder& v) { return v.mel_std(); })
         .def("synthesize", &synthesize, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)

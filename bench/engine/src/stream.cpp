@@ -26,7 +26,10 @@ Stream::Stream(const Vocoder& vocoder, const Sampling& sampling)
     p_ = Aligned<float>(s.bands * 3 * s.mixtures);
     scratch_ =
         Aligned<float>(std::max({s.conv1_taps * s.mels, s.conv2_taps * s.cond, s.hidden, s.head}) + kInputPadding);
-    exact_ = Aligned<double>(vocoder.exact_head_.scratch_size());
+    if (vocoder.exact_head_)
+        exact_ = Aligned<double>(vocoder.exact_head_->scratch_size());
+    uniforms_ = Aligned<double>(s.steps_per_frame * kMaxBands);
+    levels_ = Aligned<std::uint8_t>(s.steps_per_frame * s.bands);
     history_ = s.pqmf_taps / s.bands - 1;
     stride_ = history_ + s.steps_per_frame;
     planes_ = Aligned<float>(s.bands * stride_);
@@ -83,19 +86,37 @@ void Stream::condition(std::size_t frames) {
     }
 }
 
+// The random numbers of a whole frame: side by side their long chains of multiplications overlap.
+void Stream::draw_uniforms() {
+    const VocoderShape& s = vocoder_.shape();
+    const Key key{static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32)};
+    for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
+        const auto step = static_cast<std::uint32_t>(pulled_ * s.steps_per_frame + i);
+        for (std::size_t b = 0; b < s.bands; b += 4) {
+            const Counter words =
+                philox({step, static_cast<std::uint32_t>(b / 4), static_cast<std::uint32_t>(sampling_.utterance),
+                        static_cast<std::uint32_t>(sampling_.utterance >> 32)},
+                       key);
+            for (std::size_t k = 0; k < 4; ++k)
+                uniforms_[i * kMaxBands + b + k] = uniform(words[k]);
+        }
+    }
+}
+
 template <typename Clock> void Stream::run_frame(const Output& output, const float* conditioning, Clock& clock) {
     const Vocoder& v = vocoder_;
     const VocoderShape& s = v.shape();
     const Mixture mixture{static_cast<int>(s.bands), static_cast<int>(s.mixtures), sampling_.temperature, &v.edges_,
                           v.out_bias_.data()};
     GruStep gru{s.hidden, conditioning, {}, static_cast<int>(s.bands), u_.data(), v.recurrent_bias_n_.data(), {}};
-    const Key key{static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32)};
-    double uniforms[kMaxBands];
+    draw_uniforms();
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
         v.w_hh_(h_.data(), u_.data(), scratch_.data());
-        for (std::size_t b = 0; b < s.bands; ++b)
-            gru.table_rows[b] = v.tables_.data() + (b * kLevels + level_[b]) * 3 * s.hidden;
-        v.kernels_->gru_gates(gru, h_.data());
+        for (std::size_t b = 0; b < s.bands; ++b) {
+            gru.table_rows[b] = v.tables_.row(b, level_[b]);
+            gru.row_scales[b] = v.tables_.scale(b, level_[b]);
+        }
+        v.gates_kernel_(gru, h_.data());
         clock.lap(kGru);
 
         v.fc_(h_.data(), f_.data(), scratch_.data());
@@ -103,24 +124,21 @@ template <typename Clock> void Stream::run_frame(const Output& output, const flo
         v.out_(f_.data(), p_.data(), scratch_.data());
         clock.lap(kHeads);
 
-        const std::size_t step = pulled_ * s.steps_per_frame + i;
-        for (std::size_t b = 0; b < s.bands; b += 4) {
-            const Counter words = philox({static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(b / 4),
-                                          static_cast<std::uint32_t>(sampling_.utterance),
-                                          static_cast<std::uint32_t>(sampling_.utterance >> 32)},
-                                         key);
-            for (std::size_t k = 0; k < 4; ++k)
-                uniforms[b + k] = uniform(words[k]);
-        }
-        if (!v.kernels_->sample(mixture, p_.data(), uniforms, level_.data()))
-            v.exact_head_.sample(mixture, h_.data(), uniforms, exact_.data(), level_.data());
-        for (std::size_t b = 0; b < s.bands; ++b)
-            planes_[b * stride_ + history_ + i] = v.centres_[b * kLevels + level_[b]];
-        if (output.levels)
-            std::copy_n(level_.data(), s.bands, output.levels + i * s.bands);
+        const double* uniform = uniforms_.data() + i * kMaxBands;
+        if (!v.kernels_->sample(mixture, p_.data(), uniform, level_.data()) && v.exact_head_)
+            v.exact_head_->sample(mixture, h_.data(), uniform, exact_.data(), level_.data());
+        std::copy_n(level_.data(), s.bands, levels_.data() + i * s.bands);
         if (output.forced)
             std::copy_n(output.forced + i * s.bands, s.bands, level_.data());
         clock.lap(kSampling);
+    }
+    if (output.levels)
+        std::copy_n(levels_.data(), s.steps_per_frame * s.bands, output.levels);
+    for (std::size_t b = 0; b < s.bands; ++b) {
+        const float* centres = v.centres_.data() + b * kLevels;
+        float* plane = planes_.data() + b * stride_ + history_;
+        for (std::size_t i = 0; i < s.steps_per_frame; ++i)
+            plane[i] = centres[levels_[i * s.bands + b]];
     }
     if (output.audio) {
         v.kernels_->synthesise({s.bands, s.pqmf_taps, v.filters_.data()}, planes_.data() + history_, stride_,

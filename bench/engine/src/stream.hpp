@@ -46,6 +46,7 @@ public:
 
 private:
     void condition(std::size_t frames);
+    void draw_uniforms();
     template <typename Clock> void run_frame(const Output& output, const float* conditioning, Clock& clock);
 
     const Vocoder& vocoder_;
@@ -55,10 +56,11 @@ private:
     bool finished_ = false;
     Aligned<float> conv_, c_, gates_; // gates: (kBlockFrames, 3 * hidden)
     Aligned<float> h_, u_, f_, p_, scratch_;
-    Aligned<double> exact_;
+    Aligned<double> exact_, uniforms_; // uniforms: (steps, kMaxBands)
+    Aligned<std::uint8_t> levels_;     // of one frame (steps, bands)
     std::size_t history_, stride_;
-    Aligned<float> planes_; // band samples (bands, history + steps)
-    std::array<std::uint8_t, kMaxBands> level_{};
+    Aligned<float> planes_;                       // band samples (bands, history + steps)
+    std::array<std::uint8_t, kMaxBands> level_{}; // fed back to the next step
 };
 
 // A whole utterance (frames, mels): a stream from its first frame to its last.

@@ -2,7 +2,6 @@
 
 #include "error.hpp"
 #include "quantiser.hpp"
-#include "unpack.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -40,6 +39,11 @@ VocoderShape read_shape(const Json& dims) {
     return s;
 }
 
+// Number format of the embedding tables; f32 where the file does not say.
+Number table_number(const Json& header) {
+    return header.find("tables") ? parse_number(header.string("tables")) : Number::f32;
+}
+
 } // namespace
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
@@ -60,6 +64,11 @@ void Vocoder::load(const PackedFile& file) {
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
 
+    { // first, since it takes the most memory for a while
+        const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);
+        const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
+        tables_ = Tables(table_number(file.header()), w_embed.view(), embed.data(), s.bands);
+    }
     mel_mean_ = file.vector("mel_mean", s.mels);
     mel_scale_ = file.vector("mel_std", s.mels);
     for (std::size_t i = 0; i < s.mels; ++i) {
@@ -77,9 +86,9 @@ void Vocoder::load(const PackedFile& file) {
     fc_bias_ = file.vector("head.fc.bias", s.head);
     out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);
     out_bias_ = file.vector("head.out.bias", s.bands * 3 * s.mixtures);
-    exact_head_ = ExactHead(fc_.matrix.view(), fc_bias_.data(), out_.matrix.view(), out_bias_.data());
+    if (fc_.matrix.view().number == Number::f32 && out_.matrix.view().number == Number::f32)
+        exact_head_ = ExactHead(fc_.matrix.view(), fc_bias_.data(), out_.matrix.view(), out_bias_.data());
     filters_ = file.vector("pqmf.synthesis", s.bands * s.pqmf_taps);
-    fold_embeddings(file);
 
     // b_hh of r and z is always added to b_ih; that of n is scaled by r first.
     gate_bias_ = file.vector("gru.b_ih", 3 * s.hidden);
@@ -87,6 +96,10 @@ void Vocoder::load(const PackedFile& file) {
     for (std::size_t i = 0; i < 2 * s.hidden; ++i)
         gate_bias_[i] += b_hh[i];
     recurrent_bias_n_ = Aligned<float>(b_hh.data() + 2 * s.hidden, s.hidden);
+
+    gates_kernel_ = tables_.number() == Number::f32    ? kernels_->gru_gates
+                    : tables_.number() == Number::bf16 ? kernels_->gru_gates_bf16
+                                                       : kernels_->gru_gates_int8;
 
     const Aligned<float> band_scale = file.vector("band_scale", s.bands);
     centres_ = Aligned<float>(s.bands * kLevels);
@@ -115,27 +128,6 @@ Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& nam
     Product p{file.matrix(name, rows, cols, gates), nullptr};
     p.kernel = matvec_kernel(*isa_, p.matrix.view());
     return p;
-}
-
-// The GRU's product with an embedding depends only on the level: one row per level, per band, computed here once, in
-// double precision because its rounding would enter every step.
-void Vocoder::fold_embeddings(const PackedFile& file) {
-    const VocoderShape& s = shape_;
-    const std::size_t gates = 3 * s.hidden;
-    const std::vector<float> w_embed = unpack(file.matrix("gru.w_embed", gates, s.bands * s.embed, 3).view());
-    const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
-    tables_ = Aligned<float>(s.table_floats());
-    std::vector<double> sum(gates);
-    for (std::size_t row = 0; row < s.bands * kLevels; ++row) {
-        std::fill(sum.begin(), sum.end(), 0.0);
-        for (std::size_t k = 0; k < s.embed; ++k) {
-            const double x = embed[row * s.embed + k];
-            const float* column = w_embed.data() + (row / kLevels * s.embed + k) * gates;
-            for (std::size_t i = 0; i < gates; ++i)
-                sum[i] += x * static_cast<double>(column[i]);
-        }
-        std::copy(sum.begin(), sum.end(), tables_.data() + row * gates);
-    }
 }
 
 } // namespace lanewise

@@ -4,9 +4,11 @@
 #include "exact.hpp"
 #include "isa.hpp"
 #include "lwm.hpp"
+#include "tables.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,7 @@ public:
 
     const VocoderShape& shape() const { return shape_; }
     const std::string& header() const { return header_; }
+    std::size_t table_bytes() const { return tables_.bytes(); }
     const char* isa() const { return isa_->name; }
     // Normalisation of the features, (mels) each.
     std::vector<float> mel_mean() const;
@@ -52,7 +55,6 @@ private:
     void load(const PackedFile& file);
     Product product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
                     std::size_t gates) const;
-    void fold_embeddings(const PackedFile& file);
 
     const Isa* isa_;
     const Kernels* kernels_;
@@ -60,10 +62,11 @@ private:
     std::string header_;
     Product conv1_, conv2_, w_cond_, w_hh_, fc_, out_;
     Aligned<float> mel_mean_, mel_scale_, conv1_bias_, conv2_bias_, gate_bias_, recurrent_bias_n_, fc_bias_, out_bias_;
-    Aligned<float> tables_;  // (bands, levels, 3 * hidden)
-    Aligned<float> centres_; // (bands, levels): band sample of each level
-    Aligned<float> filters_; // (bands, pqmf_taps)
-    ExactHead exact_head_;
+    Tables tables_;
+    void (*gates_kernel_)(const GruStep& step, float* h) = nullptr; // of the tables' number format
+    Aligned<float> centres_;                                        // (bands, levels): band sample of each level
+    Aligned<float> filters_;                                        // (bands, pqmf_taps)
+    std::optional<ExactHead> exact_head_; // of f32 heads; others are not exact in the first place
     Edges edges_{};
 };
 

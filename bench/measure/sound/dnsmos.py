@@ -74,4 +74,5 @@ METRIC = Metric(
     package="speechmos",
     definition="Reddy, Gopal, Cutler, ICASSP 2022 (DNSMOS P.835), sig_bak_ovr network; short clips repeated to 9.01 s",
     compute=compute,
+    needs=("onnxruntime",),
 )

@@ -28,4 +28,5 @@ METRIC = Metric(
         "F0 by WORLD's DIO and StoneMask (Morise et al., IEICE Trans. E99-D(7), 2016)"
     ),
     compute=compute,
+    needs=("setuptools",),  # pyworld imports its pkg_resources
 )

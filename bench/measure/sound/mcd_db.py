@@ -29,4 +29,5 @@ METRIC = Metric(
         "within 40 dB of the reference's loudest, no time warping"
     ),
     compute=compute,
+    needs=("setuptools",),  # pyworld imports its pkg_resources
 )

@@ -59,6 +59,8 @@ class Metric:
         The only rate accepted; nothing is resampled to it.
     package
         Distribution that computes it, or None where the formula is Lanewise's own code.
+    needs
+        Further distributions without which it has no value.
     definition
         Standard or paper, and the recipe where that leaves choices.
     compute
@@ -73,6 +75,7 @@ class Metric:
     package: str | None
     definition: str
     compute: Compute
+    needs: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -82,9 +85,20 @@ class Metric:
     @property
     def version(self) -> str:
         """Package and version that computes the metric, or "<package> (not installed)"."""
-        if self.package is None:
-            return f"lanewise {__version__}"
-        try:
-            return f"{self.package} {importlib.metadata.version(self.package)}"
-        except importlib.metadata.PackageNotFoundError:
-            return f"{self.package} (not installed)"
+        return f"lanewise {__version__}" if self.package is None else installed(self.package)
+
+    @property
+    def packages(self) -> str:
+        """Everything installed that its value rests on, with versions, absences included; "" for own code alone."""
+        return ", ".join(installed(name) for name in (self.package, *self.needs) if name is not None)
+
+
+ABSENT = "(not installed)"
+
+
+def installed(package: str) -> str:
+    """Return "<package> <version>", or "<package> (not installed)"."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} {ABSENT}"

@@ -44,6 +44,11 @@ def choose(names: Sequence[str] | None) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if {metric.name, *metric.keys} & set(names))
 
 
+def packages(names: Sequence[str]) -> dict[str, str]:
+    """Return what is installed, or absent, of each named metric's packages, by metric; own code is left out."""
+    return {metric.name: metric.packages for metric in (choose(names) if names else ()) if metric.packages}
+
+
 def chosen_keys(names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the score keys that `names` ask for, in registry order (a metric's name asks for all its scores)."""
     wanted = set(names) if names is not None else None

@@ -36,4 +36,5 @@ METRIC = Metric(
     package="visqol-python",
     definition="Chinen et al., QoMEX 2020 (ViSQOL v3), speech mode at 16 kHz, deep-lattice mapping",
     compute=compute,
+    needs=("ai-edge-litert",),
 )

@@ -23,4 +23,5 @@ METRIC = Metric(
         "share of all 5 ms frames; decisions by WORLD's DIO and StoneMask"
     ),
     compute=compute,
+    needs=("setuptools",),  # pyworld imports its pkg_resources
 )
