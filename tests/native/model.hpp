@@ -123,6 +123,7 @@ private:
                                                             {"conv2_left", s.conv2_left},
                                                             {"steps_per_frame", s.steps_per_frame},
                                                             {"pqmf_taps", s.pqmf_taps},
+                                                            {"sample_rate_hz", 16000},
                                                             {"table_bytes", s.table_floats() * sizeof(float)}};
         std::string text = R"({"arch":{"causal":false,"rate":16e3},"dims":{)";
         for (const auto& [name, size] : dims)

@@ -63,6 +63,7 @@ void Vocoder::load(const PackedFile& file) {
     header_ = file.header_text();
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
+    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, 1000000);
 
     { // first, since it takes the most memory for a while
         const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);

@@ -37,6 +37,7 @@ public:
 
     const VocoderShape& shape() const { return shape_; }
     const std::string& header() const { return header_; }
+    std::size_t sample_rate_hz() const { return sample_rate_hz_; }
     std::size_t table_bytes() const { return tables_.bytes(); }
     const char* isa() const { return isa_->name; }
     // Normalisation of the features, (mels) each.
@@ -59,6 +60,7 @@ private:
     const Isa* isa_;
     const Kernels* kernels_;
     VocoderShape shape_{};
+    std::size_t sample_rate_hz_ = 0;
     std::string header_;
     Product conv1_, conv2_, w_cond_, w_hh_, fc_, out_;
     Aligned<float> mel_mean_, mel_scale_, conv1_bias_, conv2_bias_, gate_bias_, recurrent_bias_n_, fc_bias_, out_bias_;
