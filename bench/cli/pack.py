@@ -19,8 +19,15 @@ from bench.errors import UsageError, did_you_mean
     metavar="MATRIX=TILE",
     help="Store a pruned matrix by its non-zero tiles, as in gru.recurrent=16x1; may be given several times.",
 )
+@click.option(
+    "--tables",
+    type=click.Choice(["f32", "bf16", "int8"]),
+    default="f32",
+    show_default=True,
+    help="Number format of the embedding tables in memory; they are made when the file is loaded.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], as_json: bool) -> None:
+def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], tables: str, as_json: bool) -> None:
     """Pack CHECKPOINT (.safetensors, made by `lanewise train`) into OUT (.lwm).
 
     Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out.
@@ -48,7 +55,7 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], as_json: bool) 
     model, _ = checkpoints.load(checkpoint)
     arch, tensors = model.export()
     check_writable(out)
-    info = pack_vocoder(out, arch, tensors, {MATRICES[name][0]: tile for name, tile in named.items()})
+    info = pack_vocoder(out, arch, tensors, {MATRICES[name][0]: tile for name, tile in named.items()}, tables=tables)
     if as_json:
         size = footprint(out)
         click.echo(

@@ -6,6 +6,7 @@ weight matrix with the kernel of its tile; `bench.engine.table` says which kerne
 
 from bench.engine.isa import isas, resolve_isa
 from bench.engine.matvec import MatVec, add_chain_ns, peak, read_ns
+from bench.engine.stream import Stream
 from bench.engine.vocoder import Vocoder
 
-__all__ = ["MatVec", "Vocoder", "add_chain_ns", "isas", "peak", "read_ns", "resolve_isa"]
+__all__ = ["MatVec", "Stream", "Vocoder", "add_chain_ns", "isas", "peak", "read_ns", "resolve_isa"]

@@ -11,7 +11,8 @@ ENVIRONMENT = "LANEWISE_ISA"
 def isas() -> list[str]:
     """ISAs that this host runs, best last.
 
-    `scalar`, `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ), `avx512vnni` (with VNNI, BF16 and VBMI too); on 64-bit Arm `neon`.
+    Of `scalar`; `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ), `avx512vnni` (with VNNI, BF16 and VBMI too);
+    `neon`.
     """
     return list(core.host_isas())
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bench.engine.layout import Floats, Mask, PackedMatrix, pack_matrix
 from bench.engine.native import core
-from bench.engine.numbers import NUMBERS
+from bench.engine.numbers import DTYPES, NUMBERS
 from bench.errors import LanewiseError, UsageError
 
 MAGIC, VERSION, ALIGNMENT = b"LANEWISE", 2, 64
@@ -61,6 +61,7 @@ def pack_vocoder(
     tiles: Mapping[str, str] | None = None,
     masks: Mapping[str, Mask] | None = None,
     fmt: Mapping[str, str] | str = "f32",
+    tables: str = "f32",
 ) -> PackInfo:
     """Write a packed vocoder, atomically.
 
@@ -73,6 +74,8 @@ def pack_vocoder(
         tile is kept if any of its weights is non-zero.
     fmt
         Number format of all matrices, or by state-dict key (`GATES` and `CONVOLUTIONS`); those not named are f32.
+    tables
+        Number format of the embedding tables that loading makes: f32, bf16, or int8 with a scale per row.
 
     Raises
     ------
@@ -91,13 +94,16 @@ def pack_vocoder(
         if key not in tiles:
             raise UsageError(f"{key}: has a mask but no tile")
     numbers = _numbers(fmt)
+    if tables not in NUMBERS:
+        raise UsageError(f"tables: got {tables!r}, expected one of {', '.join(NUMBERS)}")
     dims, vectors, dense = _parts(arch, tensors)
+    dims["table_bytes"] = table_bytes(dims["bands"], dims["hidden"], tables)
     matrices = {key: _pack(key, w, "dense", None, 1, numbers[key]) for key, w in dense.items()}
     for key, gates in GATES.items():
         weight, tile = _tensor(tensors, key), tiles.get(key, "dense")
         matrices[key] = _pack(key, weight, tile, masks.get(key), gates, numbers[key])
 
-    file = _assemble({"arch": dict(arch), "dims": dims}, vectors, matrices)
+    file = _assemble({"arch": dict(arch), "dims": dims, "tables": tables}, vectors, matrices)
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -112,6 +118,12 @@ def pack_vocoder(
         ) from error
     stored = sum(v.size for key, v in vectors.items() if key != FILTERS) + sum(m.nonzeros for m in matrices.values())
     return PackInfo(len(file), stored, {key: matrices[key].blocks for key in GATES})
+
+
+def table_bytes(bands: int, hidden: int, tables: str) -> int:
+    """Memory of the embedding tables: a row of 3 * hidden per band and level, in int8 with its scale."""
+    row = 3 * hidden * np.dtype(DTYPES[tables]).itemsize + (4 if tables == "int8" else 0)
+    return bands * 256 * row
 
 
 def _numbers(fmt: Mapping[str, str] | str) -> dict[str, str]:
@@ -134,7 +146,7 @@ def _parts(
     conv1, conv2 = (_tensor(tensors, key) for key in CONVOLUTIONS)
     if embed.ndim != 3 or filters.ndim != 2 or conv1.ndim != 3 or conv2.ndim != 3:
         raise LanewiseError("embed and convolutions must have three axes and pqmf.synthesis two")
-    bands, levels, embed_size = embed.shape
+    bands, _, embed_size = embed.shape
     cond, mels, conv1_taps = conv1.shape
     conv2_taps, filter_taps = conv2.shape[2], filters.shape[1]
     head, hidden = _tensor(tensors, "head.fc.weight").shape
@@ -155,11 +167,10 @@ def _parts(
         raise LanewiseError(f"hop of {hop} samples is not a multiple of {bands} bands")
     dims = {
         "bands": bands, "hidden": hidden, "embed": embed_size, "cond": cond, "head": head, "mixtures": mixtures,
-        "mels": mels, "steps_per_frame": hop // bands, "conv1_taps": conv1_taps, "conv2_taps": conv2_taps,
+        "mels": mels, "sample_rate_hz": int(arch.get("sample_rate_hz", 16000)), "steps_per_frame": hop // bands, "conv1_taps": conv1_taps, "conv2_taps": conv2_taps,
         "conv1_left": conv1_taps - 1 if causal else conv1_taps // 2,
         "conv2_left": conv2_taps - 1 if causal else conv2_taps // 2,
         "pqmf_taps": filter_taps + -filter_taps % bands,
-        "table_bytes": bands * levels * 3 * hidden * 4,
     }  # fmt: skip
     vectors = {key: _tensor(tensors, key) for key in _VECTORS}
     vectors[FILTERS] = np.pad(filters, ((0, 0), (0, -filter_taps % bands)))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bench.engine.isa import resolve_isa
 from bench.engine.layout import Floats
 from bench.engine.native import core
+from bench.engine.stream import Stream, checked_mel
 from bench.errors import LanewiseError
 
 PARTS = ("conditioning", "gru", "heads", "sampling", "synthesis")
@@ -112,6 +113,17 @@ class Vocoder:
         temperature = _positive(temperature)
         return np.asarray(self._native.teacher_force(self._checked(mel), given, seed, utterance, temperature))
 
+    def stream(self, seed: int = 0, utterance: int = 0, temperature: float = 1.0) -> Stream:
+        """Start an utterance whose frames come piece by piece; parameters as in `synthesize`."""
+        native = core.Stream(self._native, seed, utterance, _positive(temperature))
+        return Stream(native, int(self.header["dims"]["mels"]))
+
+    @property
+    def lookahead(self) -> int:
+        """Frames that must follow a frame before its audio is decided."""
+        dims = self.header["dims"]
+        return sum(int(dims[f"{conv}_taps"]) - 1 - int(dims[f"{conv}_left"]) for conv in ("conv1", "conv2"))
+
     def timing_mel(self, frames: int) -> Floats:
         """Fixed frames for timing, (frames, mels): the training mean plus a slow wave of one standard deviation."""
         mean, std = (np.asarray(v, dtype=np.float32) for v in (self._native.mel_mean, self._native.mel_std))
@@ -139,15 +151,12 @@ class Vocoder:
         return self._checked(mel[:frames])
 
     def _checked(self, mel: Floats) -> Floats:
-        checked = np.ascontiguousarray(mel, dtype=np.float32)
         mels = int(self.header["dims"]["mels"])
-        if checked.ndim != 2 or checked.shape[0] == 0 or checked.shape[1] != mels:
+        if len(mel) == 0:
             raise LanewiseError(
                 f"mel has shape {np.shape(mel)}, this model expects (frames, {mels}), at least one frame"
             )
-        if not np.isfinite(checked).all():
-            raise LanewiseError("mel holds NaN or infinite numbers")
-        return checked
+        return checked_mel(mel, mels)
 
 
 def _positive(temperature: float) -> float:

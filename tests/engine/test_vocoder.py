@@ -18,7 +18,7 @@ from bench.engine.pack import GATES, pack_vocoder
 from bench.engine.reference import ReferenceVocoder
 from bench.engine.table import TILES
 from bench.engine.vocoder import PARTS
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, UsageError
 from tests.engine.models import prune, random_model
 
 EDGE = 1e-5
@@ -179,6 +179,26 @@ def test_seed_utterance_and_isa(tmp_path: Path) -> None:
     assert vocoder.isa == isas()[-1]
     assert vocoder.arch == arch
     assert vocoder.table_bytes == 4 * 256 * 3 * 64 * 4
+
+
+def test_number_formats_of_the_tables(tmp_path: Path) -> None:
+    """Narrower tables move each level's probability a little: sampled levels stay close to those of f32."""
+    arch, tensors = random_model(np.random.default_rng(29))
+    mel = random_mel(np.random.default_rng(30), arch, 20)
+    forced = np.random.default_rng(31).integers(90, 166, (20 * 40, 4)).astype(np.uint8)
+    levels, sizes = {}, {"f32": 4 * 256 * 192 * 4, "bf16": 4 * 256 * 192 * 2, "int8": 4 * 256 * (192 + 4)}
+    for number, size in sizes.items():
+        path = tmp_path / f"{number}.lwm"
+        pack_vocoder(path, arch, tensors, tables=number)
+        vocoder = Vocoder(path)
+        assert vocoder.table_bytes == vocoder.header["dims"]["table_bytes"] == size
+        levels[number] = vocoder.teacher_force(mel, forced).astype(int)
+    shift = {number: np.abs(found - levels["f32"]).mean() for number, found in levels.items()}
+    print(f"mean distance of levels from those of f32 tables: {shift}")
+    assert 0 < shift["bf16"] < 0.2
+    assert 0 < shift["int8"] < 0.4
+    with pytest.raises(UsageError, match="tables: got 'f16'"):
+        pack_vocoder(tmp_path / "m.lwm", arch, tensors, tables="f16")
 
 
 def test_threads_share_a_vocoder(tmp_path: Path) -> None:

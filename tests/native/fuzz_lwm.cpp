@@ -3,6 +3,7 @@
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
+#include "stream.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -27,7 +28,7 @@ void run_briefly(const Vocoder& vocoder) {
         mel[i] = static_cast<float>(i % 7) - 3.0f;
     std::vector<float> audio(kFrames * s.samples_per_frame());
     std::vector<std::uint8_t> levels(kFrames * s.steps_per_frame * s.bands);
-    vocoder.run({mel.data(), kFrames, 1, 2, 1.0, nullptr, audio.data(), levels.data()});
+    run(vocoder, {1, 2, 1.0}, mel.data(), kFrames, {audio.data(), levels.data(), nullptr});
 }
 
 // Whether folding the embeddings, the one slow part of loading, is quick.

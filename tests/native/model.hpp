@@ -55,7 +55,7 @@ inline Model random_model(Rng& rng, const VocoderShape& s, const Tiling& tiling,
 
     const auto add = [&](const std::string& name, std::size_t rows, std::size_t cols, std::size_t parts, bool sparse) {
         const Tiling& used = sparse ? tiling : kTilings[0];
-        const std::size_t split = used.format == Format::dense ? 1 : parts;
+        const std::size_t split = used.layout == Layout::dense ? 1 : parts;
         model.plain[name] = random_plain(rng, used, rows, cols, split, kept, spread(cols));
         model.packed[name] = pack(model.plain[name], used, split);
     };
@@ -123,6 +123,7 @@ private:
                                                             {"conv2_left", s.conv2_left},
                                                             {"steps_per_frame", s.steps_per_frame},
                                                             {"pqmf_taps", s.pqmf_taps},
+                                                            {"sample_rate_hz", 16000},
                                                             {"table_bytes", s.table_floats() * sizeof(float)}};
         std::string text = R"({"arch":{"causal":false,"rate":16e3},"dims":{)";
         for (const auto& [name, size] : dims)
@@ -134,10 +135,16 @@ private:
         text.back() = ']';
         text += R"(,"matrices":[)";
         for (const auto& [name, m] : model.packed) {
-            text += R"({"name":")" + name + R"(","format":")" + m.tiling.layout + R"(","group":)" +
-                    std::to_string(m.tiling.group) + R"(,"rows":)" + std::to_string(m.rows) + R"(,"cols":)" +
-                    std::to_string(m.cols) + R"(,"gates":)" + std::to_string(m.gates) + R"(,"weights":{)" +
-                    place(m.weights) + R"(},"index":{)" + place(m.index) + R"(},"counts":{)" + place(m.counts) + "}},";
+            const std::pair<const char*, std::uint32_t> sizes[] = {{"tile_rows", m.tiling.tile_rows()},
+                                                                   {"tile_cols", m.tiling.tile_cols()},
+                                                                   {"rows", m.rows},
+                                                                   {"cols", m.cols},
+                                                                   {"gates", m.gates}};
+            text += R"({"name":")" + name + R"(","layout":")" + m.tiling.name_ + R"(","number":"f32")";
+            for (const auto& [key, size] : sizes)
+                text += ",\"" + std::string(key) + "\":" + std::to_string(size);
+            text += R"(,"weights":{)" + place(m.weights) + R"(},"index":{)" + place(m.index) + R"(},"counts":{)" +
+                    place(m.counts) + R"(},"scales":{)" + place(std::vector<float>()) + "}},";
         }
         text.back() = ']';
         return text + "}";

@@ -1,4 +1,5 @@
-// Plain weight matrices and a packer for them, written from the layouts' description in matrix.hpp alone.
+// Plain weight matrices and a packer for them (f32, tiles of one row or one column), written from the layouts'
+// description in matrix.hpp alone.
 #pragma once
 
 #include "check.hpp"
@@ -11,19 +12,28 @@
 namespace lanewise::test {
 
 struct Tiling {
-    const char* layout; // name of `format`
-    Format format;
+    const char* name_; // of the layout
+    Layout layout;
     std::uint32_t group;
 
-    std::string name() const { return layout + std::string(" ") + std::to_string(group); }
+    std::uint32_t tile_rows() const { return layout == Layout::row_group ? group : 1; }
+    std::uint32_t tile_cols() const { return layout == Layout::dot_group ? group : 1; }
+    MatrixView view(std::size_t rows, std::size_t cols, std::size_t gates) const {
+        MatrixView view{};
+        view.layout = layout, view.number = Number::f32, view.tile_rows = tile_rows(), view.tile_cols = tile_cols();
+        view.rows = static_cast<std::uint32_t>(rows), view.cols = static_cast<std::uint32_t>(cols);
+        view.gates = static_cast<std::uint32_t>(gates);
+        return view;
+    }
+    std::string name() const { return name_ + std::string(" ") + std::to_string(group); }
 };
 
 // Every layout that has kernels; test_kernels.cpp fails when one of the engine's is missing here.
 inline constexpr Tiling kTilings[] = {
-    {"dense", Format::dense, 1},          {"compact", Format::compact, 1},      {"row_group", Format::row_group, 4},
-    {"row_group", Format::row_group, 8},  {"row_group", Format::row_group, 16}, {"row_group", Format::row_group, 32},
-    {"dot_group", Format::dot_group, 1},  {"dot_group", Format::dot_group, 4},  {"dot_group", Format::dot_group, 8},
-    {"dot_group", Format::dot_group, 16},
+    {"dense", Layout::dense, 1},          {"compact", Layout::compact, 1},      {"row_group", Layout::row_group, 4},
+    {"row_group", Layout::row_group, 8},  {"row_group", Layout::row_group, 16}, {"row_group", Layout::row_group, 32},
+    {"dot_group", Layout::dot_group, 1},  {"dot_group", Layout::dot_group, 4},  {"dot_group", Layout::dot_group, 8},
+    {"dot_group", Layout::dot_group, 16},
 };
 
 struct Plain {
@@ -46,13 +56,11 @@ struct Plain {
 inline Plain random_plain(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t cols, std::size_t gates,
                           double kept, double spread = 1.0) {
     Plain plain{rows, cols, normal(rng, rows * cols, spread)};
-    if (tiling.format == Format::dense)
+    if (tiling.layout == Layout::dense)
         return plain;
     const std::size_t gate_rows = rows / gates;
-    const std::size_t height = tiling.format == Format::row_group ? tiling.group
-                               : tiling.format == Format::compact ? gate_rows
-                                                                  : 1;
-    const std::size_t width = tiling.format == Format::dot_group ? tiling.group : 1;
+    const std::size_t height = tiling.layout == Layout::compact ? gate_rows : tiling.tile_rows();
+    const std::size_t width = tiling.tile_cols();
     std::bernoulli_distribution keep(kept);
     for (std::size_t gate = 0; gate < gates; ++gate) {
         for (std::size_t r = 0; r < gate_rows; r += height) {
@@ -77,10 +85,9 @@ struct Packed {
     std::vector<std::uint32_t> counts;
 
     Matrix matrix() const {
-        return {"matrix",       {tiling.format, tiling.group, rows, cols, gates, nullptr, nullptr, nullptr},
-                weights.data(), weights.size(),
-                index.data(),   index.size(),
-                counts.data(),  counts.size()};
+        return {"matrix",
+                tiling.view(rows, cols, gates),
+                {weights.data(), weights.size(), index.data(), index.size(), counts.data(), counts.size(), nullptr, 0}};
     }
 };
 
@@ -105,7 +112,7 @@ inline Packed pack(const Plain& plain, const Tiling& tiling, std::size_t gates) 
                   {},
                   {},
                   {}};
-    const std::size_t gate_rows = plain.rows / gates, group = tiling.group;
+    const std::size_t gate_rows = plain.rows / gates;
     // Appends the kept ones of the height x width tiles in one line of rows from `row`, within `end`.
     const auto append_line = [&](std::size_t row, std::size_t end, std::size_t height, std::size_t width) {
         packed.counts.push_back(0);
@@ -125,13 +132,13 @@ inline Packed pack(const Plain& plain, const Tiling& tiling, std::size_t gates) 
     std::vector<std::size_t> every(plain.cols);
     for (std::size_t c = 0; c < plain.cols; ++c)
         every[c] = c;
-    if (tiling.format == Format::dense) {
+    if (tiling.layout == Layout::dense) {
         append_dense(packed.weights, plain, 0, plain.rows, every);
         return packed;
     }
     for (std::size_t begin = 0; begin < plain.rows; begin += gate_rows) {
         const std::size_t end = begin + gate_rows;
-        if (tiling.format == Format::compact) {
+        if (tiling.layout == Layout::compact) {
             std::vector<std::size_t> kept;
             std::copy_if(every.begin(), every.end(), std::back_inserter(kept), [&](std::size_t c) {
                 for (std::size_t r = begin; r < end; ++r) {
@@ -145,9 +152,8 @@ inline Packed pack(const Plain& plain, const Tiling& tiling, std::size_t gates) 
             append_dense(packed.weights, plain, begin, end, kept);
             continue;
         }
-        const bool dot = tiling.format == Format::dot_group;
-        for (std::size_t row = begin; row < end; row += dot ? 1 : group)
-            append_line(row, end, dot ? 1 : group, dot ? group : 1);
+        for (std::size_t row = begin; row < end; row += tiling.tile_rows())
+            append_line(row, end, tiling.tile_rows(), tiling.tile_cols());
     }
     return packed;
 }

@@ -30,7 +30,7 @@ void check_product(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t
     const std::vector<float> x = normal(rng, shift + cols + kInputPadding);
     const std::vector<double> expected = plain({x.begin() + static_cast<std::ptrdiff_t>(shift), x.end()});
     for (const Isa& isa : host_isas()) {
-        const MatVecFn kernel = matvec_kernel(*isa.kernels, matrix.view());
+        const MatVecFn kernel = find_kernel(*isa.kernels, matrix.view());
         CHECK(kernel != nullptr, what);
         std::vector<float> y(shift + rows, NAN), scratch(shift + cols + kInputPadding);
         kernel(matrix.view(), x.data() + shift, y.data() + shift, scratch.data() + shift);
@@ -49,17 +49,16 @@ void check_product(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t
 } // namespace
 
 TEST(every_layout_of_the_engine_is_tested) {
-    for (const Format format : {Format::dense, Format::row_group, Format::dot_group, Format::compact}) {
-        for (std::uint32_t group = 1; group <= 64; ++group) {
+    for (const Isa& isa : host_isas()) {
+        for (std::size_t i = 0; i < isa.kernels->n_products; ++i) {
+            const MatVecEntry& entry = isa.kernels->products[i];
+            const bool here = entry.number == Number::f32 && (entry.tile_rows == 1 || entry.tile_cols == 1);
             bool listed = false;
-            for (const Tiling& tiling : kTilings)
-                listed = listed || (tiling.format == format && tiling.group == group);
-            const bool whole = format == Format::dense || format == Format::compact; // these have no group
-            for (const Isa& isa : host_isas()) {
-                const MatrixView view{format, group, 64, 64, 1, nullptr, nullptr, nullptr};
-                const bool exists = matvec_kernel(*isa.kernels, view) != nullptr && (!whole || group == 1);
-                CHECK(exists == listed, std::to_string(static_cast<int>(format)) + " " + std::to_string(group));
+            for (const Tiling& tiling : kTilings) {
+                listed = listed || (tiling.layout == entry.layout && tiling.tile_rows() == entry.tile_rows &&
+                                    tiling.tile_cols() == entry.tile_cols);
             }
+            CHECK(listed || !here, isa.name + std::string(", kernel ") + std::to_string(i));
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "quantiser.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 using namespace lanewise;
@@ -65,14 +66,32 @@ TEST(gru_gates) {
         const int bands = static_cast<int>(pick(rng, 1, kMaxBands));
         const auto conditioning = normal(rng, 3 * n), recurrent = normal(rng, 3 * n), bias_n = normal(rng, n);
         const auto before = normal(rng, n, 0.5);
-        GruStep step{n, conditioning.data(), {}, bands, recurrent.data(), bias_n.data()};
+        GruStep step{n, conditioning.data(), {}, bands, recurrent.data(), bias_n.data(), {}};
+        // Rows of bf16 and int8 numbers, the same in all three formats.
+        const bool whole = pick(rng, 0, 1) == 0;
         std::vector<std::vector<float>> rows;
-        for (int b = 0; b < bands; ++b)
-            rows.push_back(normal(rng, 3 * n, 0.5));
+        std::vector<std::vector<std::uint16_t>> halves;
+        std::vector<std::vector<std::int8_t>> bytes;
+        for (int b = 0; b < bands; ++b) {
+            rows.emplace_back(), halves.emplace_back(), bytes.emplace_back();
+            step.row_scales[b] = 0.0078125f * static_cast<float>(b + 1) / 8.0f;
+            for (std::size_t i = 0; i < 3 * n; ++i) {
+                bytes.back().push_back(static_cast<std::int8_t>(static_cast<int>(pick(rng, 0, 254)) - 127));
+                rows.back().push_back(static_cast<float>(bytes.back().back()) * step.row_scales[b]);
+                halves.back().push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(rows.back()[i]) >> 16));
+                if (whole)
+                    rows.back()[i] = std::bit_cast<float>(std::uint32_t{halves.back()[i]} << 16);
+            }
+            const auto band = static_cast<std::size_t>(b);
+            step.table_rows[b] = whole ? static_cast<const void*>(halves[band].data()) : bytes[band].data();
+        }
+        std::vector<float> h = before, wide = before;
+        (whole ? isa.kernels->gru_gates_bf16 : isa.kernels->gru_gates_int8)(step, h.data());
         for (int b = 0; b < bands; ++b)
             step.table_rows[b] = rows[static_cast<std::size_t>(b)].data();
-        std::vector<float> h = before;
-        isa.kernels->gru_gates(step, h.data());
+        isa.kernels->gru_gates(step, wide.data());
+        for (std::size_t i = 0; i < n; ++i)
+            CHECK(std::abs(h[i] - wide[i]) < 1e-6f, isa.name);
         for (std::size_t i = 0; i < n; ++i) {
             double a[3];
             for (std::size_t gate = 0; gate < 3; ++gate) {

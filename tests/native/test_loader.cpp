@@ -2,6 +2,7 @@
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
+#include "stream.hpp"
 
 #include <limits>
 
@@ -68,10 +69,10 @@ void run_briefly(const Vocoder& vocoder) {
     const std::vector<float> mel(2 * s.mels, 0.5f);
     std::vector<float> audio(2 * s.samples_per_frame());
     std::vector<std::uint8_t> levels(2 * s.steps_per_frame * s.bands);
-    vocoder.run({mel.data(), 2, 1, 2, 1.0, nullptr, audio.data(), levels.data()});
+    run(vocoder, {1, 2, 1.0}, mel.data(), 2, {audio.data(), levels.data(), nullptr});
 }
 
-constexpr Tiling kStrips{"row_group", Format::row_group, 4}, kRows{"dot_group", Format::dot_group, 4};
+constexpr Tiling kStrips{"row_group", Layout::row_group, 4}, kRows{"dot_group", Layout::dot_group, 4};
 
 } // namespace
 
@@ -151,11 +152,11 @@ TEST(header) {
         {{"mel_mean", "offset"}, "1", "outside the file"},
         {{"mel_mean", "offset"}, "4294967232", "outside the file"},
         {{"mel_mean", "offset"}, "-64", "whole number"},
-        {{"gru.w_hh", "format"}, "\"spiral\"", "unknown matrix format"},
-        {{"gru.w_hh", "format"}, "\"dense\"", "gru.w_hh"},
-        {{"gru.w_hh", "group"}, "8", "gru.w_hh"},
-        {{"gru.w_hh", "group"}, "3", "no kernel"},
-        {{"gru.w_hh", "group"}, "0", "'group' must be"},
+        {{"gru.w_hh", "layout"}, "\"spiral\"", "unknown matrix layout"},
+        {{"gru.w_hh", "layout"}, "\"dense\"", "gru.w_hh"},
+        {{"gru.w_hh", "tile_rows"}, "8", "gru.w_hh"},
+        {{"gru.w_hh", "tile_rows"}, "3", "no kernel"},
+        {{"gru.w_hh", "tile_rows"}, "0", "'tile_rows' must be"},
         {{"gru.w_hh", "rows"}, "65536", "expected"},
         {{"gru.w_hh", "cols"}, "5", "expected"},
         {{"gru.w_hh", "gates"}, "2", "expected"},
@@ -215,7 +216,7 @@ TEST(contents) {
     }
     std::string bad = strips; // strips of 4 rows keep columns 0 to 5
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
-    check_refused(bad, "ascend");
+    check_refused(bad, "increase");
     bad = rows; // tiles of 4 columns start at 0 and 4
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
     check_refused(bad, "tile");

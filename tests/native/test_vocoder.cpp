@@ -2,6 +2,7 @@
 // level agrees unless the uniform number lies within 1e-5 of an edge of its distribution.
 #include "memory_file.hpp"
 #include "reference.hpp"
+#include "stream.hpp"
 
 using namespace lanewise;
 using namespace lanewise::test;
@@ -27,7 +28,7 @@ void check_vocoder(Rng& rng, const Model& model, std::size_t frames, const std::
         const Vocoder vocoder(file.path(), isa.name);
         std::vector<std::uint8_t> levels(forced.size());
         std::vector<float> audio(frames * s.samples_per_frame());
-        vocoder.run({mel.data(), frames, seed, number, temperature, forced.data(), audio.data(), levels.data()});
+        run(vocoder, {seed, number, temperature}, mel.data(), frames, {audio.data(), levels.data(), forced.data()});
         const std::string where = what + ", " + isa.name;
         for (std::size_t i = 0; i < levels.size(); ++i)
             CHECK(levels[i] == trace.levels[i] || trace.margins[i] <= kEdge, where + ", level " + std::to_string(i));

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
     s.embed = 1, s.hidden = 5;
     for (const Tiling& tiling : kTilings) {
         const std::string bytes = Writer::bytes(random_model(rng, s, tiling, 0.6, true));
-        const std::string name = std::string(tiling.layout) + "-" + std::to_string(tiling.group) + ".lwm";
+        const std::string name = std::string(tiling.name_) + "-" + std::to_string(tiling.group) + ".lwm";
         std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
         stream << bytes;
         if (!stream.flush()) {

@@ -3,7 +3,7 @@
 #include "error.hpp"
 #include "isa.hpp"
 #include "philox.hpp"
-#include "vocoder.hpp"
+#include "stream.hpp"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -100,69 +100,84 @@ private:
     volatile std::uint64_t sink_ = 0;
 };
 
-lanewise::Utterance utterance_of(const lanewise::Vocoder& vocoder, const Array2<float>& mel, std::uint64_t seed,
-                                 std::uint64_t number, double temperature) {
+// Frames (frames, mels) that fit the vocoder.
+const float* checked(const lanewise::Vocoder& vocoder, const Array2<float>& mel) {
     if (mel.shape(0) == 0 || mel.shape(1) != vocoder.shape().mels)
         throw Error("mel has the wrong shape");
-    lanewise::Utterance u{};
-    u.mel = mel.data();
-    u.frames = mel.shape(0);
-    u.seed = seed;
-    u.number = number;
-    u.temperature = temperature;
-    return u;
+    return mel.data();
 }
 
 nb::ndarray<nb::numpy, float> synthesize(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed,
                                          std::uint64_t number, double temperature) {
-    auto u = utterance_of(vocoder, mel, seed, number, temperature);
-    auto result = new_array(u.audio, u.frames * vocoder.shape().samples_per_frame());
+    lanewise::Output output;
+    auto result = new_array(output.audio, mel.shape(0) * vocoder.shape().samples_per_frame());
+    const float* frames = checked(vocoder, mel);
     nb::gil_scoped_release release;
-    vocoder.run(u);
+    lanewise::run(vocoder, {seed, number, temperature}, frames, mel.shape(0), output);
     return result;
 }
 
 nb::ndarray<nb::numpy, std::uint8_t> levels(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed,
                                             std::uint64_t number, double temperature) {
-    auto u = utterance_of(vocoder, mel, seed, number, temperature);
-    auto result = new_array(u.levels, u.frames * vocoder.shape().steps_per_frame, vocoder.shape().bands);
+    lanewise::Output output;
+    auto result = new_array(output.levels, mel.shape(0) * vocoder.shape().steps_per_frame, vocoder.shape().bands);
+    const float* frames = checked(vocoder, mel);
     nb::gil_scoped_release release;
-    vocoder.run(u);
+    lanewise::run(vocoder, {seed, number, temperature}, frames, mel.shape(0), output);
     return result;
 }
 
 nb::ndarray<nb::numpy, std::uint8_t> teacher_force(const lanewise::Vocoder& vocoder, Array2<float> mel,
                                                    Array2<std::uint8_t> forced, std::uint64_t seed,
                                                    std::uint64_t number, double temperature) {
-    auto u = utterance_of(vocoder, mel, seed, number, temperature);
-    if (forced.shape(0) != u.frames * vocoder.shape().steps_per_frame || forced.shape(1) != vocoder.shape().bands) {
+    const float* frames = checked(vocoder, mel);
+    if (forced.shape(0) != mel.shape(0) * vocoder.shape().steps_per_frame || forced.shape(1) != vocoder.shape().bands) {
         throw Error("indices have the wrong shape");
     }
-    u.forced = forced.data();
-    auto result = new_array(u.levels, forced.shape(0), forced.shape(1));
+    lanewise::Output output;
+    output.forced = forced.data();
+    auto result = new_array(output.levels, forced.shape(0), forced.shape(1));
     nb::gil_scoped_release release;
-    vocoder.run(u);
+    lanewise::run(vocoder, {seed, number, temperature}, frames, mel.shape(0), output);
     return result;
 }
 
 double run_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
-    auto u = utterance_of(vocoder, mel, seed, 0, 1.0);
-    lanewise::Aligned<float> audio(u.frames * vocoder.shape().samples_per_frame());
-    u.audio = audio.data();
+    const float* frames = checked(vocoder, mel);
+    lanewise::Aligned<float> audio(mel.shape(0) * vocoder.shape().samples_per_frame());
     nb::gil_scoped_release release;
     const double begin = lanewise::now_ns();
-    vocoder.run(u);
+    lanewise::run(vocoder, {seed, 0, 1.0}, frames, mel.shape(0), {audio.data(), nullptr, nullptr});
     return lanewise::now_ns() - begin;
 }
 
 std::array<double, lanewise::kParts> parts_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
-    auto u = utterance_of(vocoder, mel, seed, 0, 1.0);
-    lanewise::Aligned<float> audio(u.frames * vocoder.shape().samples_per_frame());
-    u.audio = audio.data();
+    const float* frames = checked(vocoder, mel);
+    lanewise::Aligned<float> audio(mel.shape(0) * vocoder.shape().samples_per_frame());
     nb::gil_scoped_release release;
-    return vocoder.run_timed(u);
+    return lanewise::run_timed(vocoder, {seed, 0, 1.0}, frames, mel.shape(0), {audio.data(), nullptr, nullptr});
 }
 
+class Stream {
+public:
+    Stream(const lanewise::Vocoder& vocoder, std::uint64_t seed, std::uint64_t number, double temperature)
+        : vocoder_(vocoder), stream_(vocoder, {seed, number, temperature}) {}
+
+    std::size_t push(Array2<float> mel) { return stream_.push(checked(vocoder_, mel), mel.shape(0)); }
+    void finish() { stream_.finish(); }
+    nb::ndarray<nb::numpy, float> pull() {
+        const std::size_t frames = stream_.ready();
+        lanewise::Output output;
+        auto result = new_array(output.audio, frames * vocoder_.shape().samples_per_frame());
+        nb::gil_scoped_release release;
+        stream_.pull(output, frames);
+        return result;
+    }
+
+private:
+    const lanewise::Vocoder& vocoder_;
+    lanewise::Stream stream_;
+};
 std::vector<std::string> names_of(const std::vector<lanewise::Isa>& isas) {
     std::vector<std::string> names;
     for (const auto& isa : isas)
@@ -271,7 +286,7 @@ NB_MODULE(_core, m) {
         .def(nb::init<const std::string&, const std::string&>(), "path"_a, "isa"_a)
         .def_prop_ro("header", &lanewise::Vocoder::header)
         .def_prop_ro("isa", &lanewise::Vocoder::isa)
-        .def_prop_ro("table_bytes", [](const lanewise::Vocoder& v) { return v.shape().table_floats() * sizeof(float); })
+        .def_prop_ro("table_bytes", [](const lanewise::Vocoder& v) { return v.table_bytes(); })
         .def_prop_ro("mel_mean", [](const lanewise::Vocoder& v) { return v.mel_mean(); })
         .def_prop_ro("mel_std", [](const lanewise::Vocoder& v) { return v.mel_std(); })
         .def("synthesize", &synthesize, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
@@ -279,4 +294,11 @@ NB_MODULE(_core, m) {
         .def("teacher_force", &teacher_force, "mel"_a, "indices"_a, "seed"_a, "utterance"_a, "temperature"_a)
         .def("run_ns", &run_ns, "mel"_a, "seed"_a)
         .def("parts_ns", &parts_ns, "mel"_a, "seed"_a);
+
+    nb::class_<Stream>(m, "Stream")
+        .def(nb::init<const lanewise::Vocoder&, std::uint64_t, std::uint64_t, double>(), "vocoder"_a, "seed"_a,
+             "utterance"_a, "temperature"_a, nb::keep_alive<1, 2>())
+        .def("push", &Stream::push, "mel"_a)
+        .def("finish", &Stream::finish)
+        .def("pull", &Stream::pull);
 }

@@ -9,27 +9,30 @@ namespace lanewise {
 
 ExactHead::Layer::Layer(const MatrixView& m, const float* bias) : weights(unpack(m)), bias(bias, bias + m.rows) {}
 
-std::vector<double> ExactHead::Layer::operator()(const std::vector<double>& x) const {
-    std::vector<double> y(bias.begin(), bias.end());
-    for (std::size_t c = 0; c < x.size(); ++c) {
-        const float* column = weights.data() + c * y.size();
-        for (std::size_t r = 0; r < y.size(); ++r)
-            y[r] += static_cast<double>(column[r]) * x[c];
+template <typename T> void ExactHead::Layer::operator()(const T* x, double* y) const {
+    const std::size_t rows = bias.size(), cols = weights.size() / rows;
+    std::copy(bias.begin(), bias.end(), y);
+    for (std::size_t c = 0; c < cols; ++c) {
+        const float* column = weights.data() + c * rows;
+        for (std::size_t r = 0; r < rows; ++r)
+            y[r] += static_cast<double>(column[r]) * static_cast<double>(x[c]);
     }
-    return y;
 }
 
 ExactHead::ExactHead(const MatrixView& fc, const float* fc_bias, const MatrixView& out, const float* out_bias)
     : fc_(fc, fc_bias), out_(out, out_bias) {}
 
-void ExactHead::sample(const Mixture& mixture, const float* h, const double* uniform, std::uint8_t* level) const {
-    std::vector<double> f = fc_({h, h + fc_.weights.size() / fc_.bias.size()});
-    for (double& value : f)
-        value = std::max(value, 0.0);
-    const std::vector<double> parameters = out_(f);
+void ExactHead::sample(const Mixture& mixture, const float* h, const double* uniform, double* scratch,
+                       std::uint8_t* level) const {
+    double* f = scratch;
+    double* parameters = scratch + fc_.bias.size();
+    fc_(h, f);
+    for (std::size_t i = 0; i < fc_.bias.size(); ++i)
+        f[i] = std::max(f[i], 0.0);
+    out_(f, parameters);
     const std::size_t mixtures = static_cast<std::size_t>(mixture.mixtures);
     for (std::size_t b = 0; b < static_cast<std::size_t>(mixture.bands); ++b) {
-        const double* logit = parameters.data() + b * 3 * mixtures;
+        const double* logit = parameters + b * 3 * mixtures;
         const double* mean = logit + mixtures;
         const double* log_scale = mean + mixtures;
         const double greatest = *std::max_element(logit, logit + mixtures);

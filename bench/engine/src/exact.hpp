@@ -14,14 +14,17 @@ public:
     // The layers f = relu(fc h + fc_bias), p = out f + out_bias.
     ExactHead(const MatrixView& fc, const float* fc_bias, const MatrixView& out, const float* out_bias);
 
+    // Numbers that `sample` needs to work in.
+    std::size_t scratch_size() const { return fc_.bias.size() + out_.bias.size(); }
     // One level per band, from the state h and uniform (bands) in (0, 1).
-    void sample(const Mixture& mixture, const float* h, const double* uniform, std::uint8_t* level) const;
+    void sample(const Mixture& mixture, const float* h, const double* uniform, double* scratch,
+                std::uint8_t* level) const;
 
 private:
     struct Layer {
         Layer() = default;
         Layer(const MatrixView& m, const float* bias);
-        std::vector<double> operator()(const std::vector<double>& x) const;
+        template <typename T> void operator()(const T* x, double* y) const;
 
         std::vector<float> weights; // (cols, rows)
         std::vector<float> bias;    // (rows)

@@ -44,11 +44,12 @@ struct Mixture {
 
 struct GruStep {
     std::size_t hidden;
-    const float* conditioning;          // (3 * hidden): w_cond c + biases of this frame
-    const float* table_rows[kMaxBands]; // one row (3 * hidden) of each band's embedding table
+    const float* conditioning;         // (3 * hidden): w_cond c + biases of this frame
+    const void* table_rows[kMaxBands]; // one row (3 * hidden) of each band's embedding table
     int bands;
     const float* recurrent;        // (3 * hidden): w_hh h
     const float* recurrent_bias_n; // (hidden)
+    float row_scales[kMaxBands];   // of int8 rows
 };
 
 struct Synthesis {
@@ -60,8 +61,10 @@ struct Kernels {
     const MatVecEntry* products;
     std::size_t n_products;
 
-    // h (hidden) is updated in place.
+    // h (hidden) is updated in place. Table rows: f32, the upper halves of f32 (bf16), or int8 to be scaled.
     void (*gru_gates)(const GruStep& step, float* h);
+    void (*gru_gates_bf16)(const GruStep& step, float* h);
+    void (*gru_gates_int8)(const GruStep& step, float* h);
     // y = relu(y + bias)
     void (*bias_relu)(std::size_t n, const float* bias, float* y);
     // y += relu(x + bias)

@@ -39,7 +39,9 @@ extern const Kernels kernels;
 const Kernels kernels = {
     .products = kProducts,
     .n_products = sizeof kProducts / sizeof *kProducts,
-    .gru_gates = gru_gates,
+    .gru_gates = gru_gates<float>,
+    .gru_gates_bf16 = gru_gates<std::uint16_t>,
+    .gru_gates_int8 = gru_gates<std::int8_t>,
     .bias_relu = bias_relu,
     .add_bias_relu = add_bias_relu,
     .normalise = normalise,

@@ -4,6 +4,7 @@
 // The checksum is FNV-1a (64 bit) of the whole file, its own eight bytes left out. The header is an object:
 //   arch    what the packer was told of the model (returned to the user, not read here)
 //   dims    whole numbers, see vocoder.cpp
+//   tables  number format of the embedding tables that loading makes; f32 if absent
 //   vectors [{name, size, offset}]: f32 arrays
 //   matrices [{name, tile, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
 //              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp

@@ -6,10 +6,9 @@
 
 namespace lanewise::LANEWISE_ISA {
 
-// exp(x) for x clamped to [-87, 88]: 2^n * p(r), n = round(x / ln 2), |r| <= ln 2 / 2, p of degree 6 with the
-// coefficients of Cephes' expf (Moshier, netlib.org/cephes).
-LW_INLINE V fast_exp(V x) {
-    x = least(most(x, splat(-87.0f)), splat(88.0f));
+// 2^n * p(r), n = round(x / ln 2), |r| <= ln 2 / 2, p of degree 6 with the coefficients of Cephes' expf (Moshier,
+// netlib.org/cephes); x in [-87, 88].
+LW_INLINE V exp_in_range(V x) {
     const V magic = splat(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
     const V shifted = x * splat(1.44269504088896341f) + magic;
     const V n = shifted - magic;
@@ -26,13 +25,23 @@ LW_INLINE V fast_exp(V x) {
     return from_bits(bits(p) + (bits(shifted) << 23));
 }
 
+// exp(x) for x clamped to [-87, 88].
+LW_INLINE V fast_exp(V x) {
+    return exp_in_range(least(most(x, splat(-87.0f)), splat(88.0f)));
+}
+
+// The same for x <= 0.
+LW_INLINE V exp_of_negative(V x) {
+    return exp_in_range(most(x, splat(-87.0f)));
+}
+
 LW_INLINE V fast_sigmoid(V x) {
     return splat(1.0f) / (splat(1.0f) + fast_exp(-x));
 }
 
 // (1 - e) / (1 + e) with e = exp(-2 |x|): half the error of 2 sigmoid(2 x) - 1.
 LW_INLINE V fast_tanh(V x) {
-    const V e = fast_exp(splat(-2.0f) * magnitude(x));
+    const V e = exp_of_negative(splat(-2.0f) * magnitude(x));
     return with_sign((splat(1.0f) - e) / (splat(1.0f) + e), x);
 }
 

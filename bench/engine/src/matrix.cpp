@@ -24,7 +24,7 @@ Number parse_number(const std::string& name) {
         if (name == number_name(number))
             return number;
     }
-    throw Error("unknown number format"); // likewise
+    throw Error("unknown number format of a matrix"); // nor is this
 }
 
 const char* number_name(Number number) {

@@ -20,10 +20,15 @@ constexpr int kLanes = LANEWISE_LANES;
 template <int L> struct Simd {
     typedef float f32 __attribute__((vector_size(L * sizeof(float))));
     typedef std::int32_t i32 __attribute__((vector_size(L * sizeof(std::int32_t))));
+    template <typename T> struct Of {
+        typedef T type __attribute__((vector_size(L * sizeof(T))));
+    };
+    template <typename T> using of = typename Of<T>::type;
 };
 template <> struct Simd<1> {
     typedef float f32;
     typedef std::int32_t i32;
+    template <typename T> using of = T;
 };
 template <int L> using Vec = typename Simd<L>::f32;
 using V = Vec<kLanes>;
@@ -89,11 +94,32 @@ template <int L, typename Mask> LW_INLINE int count_true(Mask mask) {
     if constexpr (L == 1)
         return mask;
 }
+// Lane by lane to another type.
+template <typename To, typename From> LW_INLINE To convert(From v) {
+    if constexpr (kLanes == 1)
+        return static_cast<To>(v);
+    else
+        return __builtin_convertvector(v, To);
+}
+// a < b ? a : b, and with >; the compiler alone makes two instructions of each (and GCC 12 warns of the plain
+// intrinsic, hence the mask).
 LW_INLINE V least(V a, V b) {
+#if LANEWISE_LANES == 16
+    return (V)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+#elif LANEWISE_LANES == 8
+    return (V)_mm256_min_ps((__m256)a, (__m256)b);
+#else
     return a < b ? a : b;
+#endif
 }
 LW_INLINE V most(V a, V b) {
+#if LANEWISE_LANES == 16
+    return (V)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+#elif LANEWISE_LANES == 8
+    return (V)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return a > b ? a : b;
+#endif
 }
 LW_INLINE Simd<kLanes>::i32 bits(V v) {
     Simd<kLanes>::i32 b;

@@ -70,7 +70,10 @@ template <typename T, typename Put> void each_weight(const MatrixView& m, const 
     }
 }
 
-// (cols, rows) in f32, one column after the other; zero where nothing is stored.
-std::vector<float> unpack(const MatrixView& m);
+// `cols` columns from `first` on, (cols, rows) in f32, one column after the other; zero where nothing is stored.
+std::vector<float> unpack(const MatrixView& m, std::size_t first, std::size_t cols);
+inline std::vector<float> unpack(const MatrixView& m) {
+    return unpack(m, 0, m.cols);
+}
 
 } // namespace lanewise

@@ -1,10 +1,7 @@
 #include "vocoder.hpp"
 
-#include "clock.hpp"
 #include "error.hpp"
-#include "philox.hpp"
 #include "quantiser.hpp"
-#include "unpack.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,9 +9,6 @@
 namespace lanewise {
 
 namespace {
-
-// Frames conditioned at once: their weights then leave the cache's other tenants alone for that many frames.
-constexpr std::size_t kBlockFrames = 8;
 
 VocoderShape read_shape(const Json& dims) {
     constexpr std::size_t kMost = 16384;
@@ -45,6 +39,11 @@ VocoderShape read_shape(const Json& dims) {
     return s;
 }
 
+// Number format of the embedding tables; f32 where the file does not say.
+Number table_number(const Json& header) {
+    return header.find("tables") ? parse_number(header.string("tables")) : Number::f32;
+}
+
 } // namespace
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
@@ -64,7 +63,13 @@ void Vocoder::load(const PackedFile& file) {
     header_ = file.header_text();
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
+    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, 1000000);
 
+    { // first, since it takes the most memory for a while
+        const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);
+        const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
+        tables_ = Tables(table_number(file.header()), w_embed.view(), embed.data(), s.bands);
+    }
     mel_mean_ = file.vector("mel_mean", s.mels);
     mel_scale_ = file.vector("mel_std", s.mels);
     for (std::size_t i = 0; i < s.mels; ++i) {
@@ -82,9 +87,9 @@ void Vocoder::load(const PackedFile& file) {
     fc_bias_ = file.vector("head.fc.bias", s.head);
     out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);
     out_bias_ = file.vector("head.out.bias", s.bands * 3 * s.mixtures);
-    exact_head_ = ExactHead(fc_.matrix.view(), fc_bias_.data(), out_.matrix.view(), out_bias_.data());
+    if (fc_.matrix.view().number == Number::f32 && out_.matrix.view().number == Number::f32)
+        exact_head_ = ExactHead(fc_.matrix.view(), fc_bias_.data(), out_.matrix.view(), out_bias_.data());
     filters_ = file.vector("pqmf.synthesis", s.bands * s.pqmf_taps);
-    fold_embeddings(file);
 
     // b_hh of r and z is always added to b_ih; that of n is scaled by r first.
     gate_bias_ = file.vector("gru.b_ih", 3 * s.hidden);
@@ -92,6 +97,10 @@ void Vocoder::load(const PackedFile& file) {
     for (std::size_t i = 0; i < 2 * s.hidden; ++i)
         gate_bias_[i] += b_hh[i];
     recurrent_bias_n_ = Aligned<float>(b_hh.data() + 2 * s.hidden, s.hidden);
+
+    gates_kernel_ = tables_.number() == Number::f32    ? kernels_->gru_gates
+                    : tables_.number() == Number::bf16 ? kernels_->gru_gates_bf16
+                                                       : kernels_->gru_gates_int8;
 
     const Aligned<float> band_scale = file.vector("band_scale", s.bands);
     centres_ = Aligned<float>(s.bands * kLevels);
@@ -120,151 +129,6 @@ Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& nam
     Product p{file.matrix(name, rows, cols, gates), nullptr};
     p.kernel = matvec_kernel(*isa_, p.matrix.view());
     return p;
-}
-
-// The GRU's product with an embedding depends only on the level: one row per level, per band, computed here once, in
-// double precision because its rounding would enter every step.
-void Vocoder::fold_embeddings(const PackedFile& file) {
-    const VocoderShape& s = shape_;
-    const std::size_t gates = 3 * s.hidden;
-    const std::vector<float> w_embed = unpack(file.matrix("gru.w_embed", gates, s.bands * s.embed, 3).view());
-    const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
-    tables_ = Aligned<float>(s.table_floats());
-    std::vector<double> sum(gates);
-    for (std::size_t row = 0; row < s.bands * kLevels; ++row) {
-        std::fill(sum.begin(), sum.end(), 0.0);
-        for (std::size_t k = 0; k < s.embed; ++k) {
-            const double x = embed[row * s.embed + k];
-            const float* column = w_embed.data() + (row / kLevels * s.embed + k) * gates;
-            for (std::size_t i = 0; i < gates; ++i)
-                sum[i] += x * static_cast<double>(column[i]);
-        }
-        std::copy(sum.begin(), sum.end(), tables_.data() + row * gates);
-    }
-}
-
-// Everything one run writes to, allocated before its first step.
-struct Vocoder::State {
-    State(const VocoderShape& s, std::size_t frames)
-        : mel((frames + s.conv1_taps) * s.mels + kInputPadding), c1((frames + s.conv2_taps) * s.cond + kInputPadding),
-          conv(s.cond + kInputPadding), c(s.cond + kInputPadding), gates(kBlockFrames * 3 * s.hidden),
-          h(s.hidden + kInputPadding), u(3 * s.hidden), f(s.head + kInputPadding), p(s.bands * 3 * s.mixtures),
-          scratch(std::max({s.conv1_taps * s.mels, s.conv2_taps * s.cond, s.hidden, s.head}) + kInputPadding),
-          history(s.pqmf_taps / s.bands - 1), stride(history + s.steps_per_frame), planes(s.bands * stride) {}
-
-    Aligned<float> mel, c1;        // normalised features and first convolution's output, zero frames around them
-    std::size_t c1_done = 0;       // frames of c1 computed so far
-    Aligned<float> conv, c, gates; // gates: (kBlockFrames, 3 * hidden)
-    Aligned<float> h, u, f, p, scratch;
-    std::size_t history, stride;
-    Aligned<float> planes; // band samples (bands, history + steps)
-    std::array<std::uint8_t, kMaxBands> level{};
-};
-
-void Vocoder::condition(State& state, const Utterance& utterance, std::size_t first, std::size_t count) const {
-    const VocoderShape& s = shape_;
-    if (first == 0) {
-        for (std::size_t frame = 0; frame < utterance.frames; ++frame) {
-            kernels_->normalise(s.mels, utterance.mel + frame * s.mels, mel_mean_.data(), mel_scale_.data(),
-                                state.mel.data() + (s.conv1_left + frame) * s.mels);
-        }
-    }
-    const std::size_t right = s.conv2_taps - 1 - s.conv2_left;
-    for (; state.c1_done < std::min(first + count + right, utterance.frames); ++state.c1_done) {
-        float* c1 = state.c1.data() + (s.conv2_left + state.c1_done) * s.cond;
-        conv1_(state.mel.data() + state.c1_done * s.mels, c1, state.scratch.data());
-        kernels_->bias_relu(s.cond, conv1_bias_.data(), c1);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t frame = first + i;
-        conv2_(state.c1.data() + frame * s.cond, state.conv.data(), state.scratch.data());
-        std::copy_n(state.c1.data() + (s.conv2_left + frame) * s.cond, s.cond, state.c.data());
-        kernels_->add_bias_relu(s.cond, state.conv.data(), conv2_bias_.data(), state.c.data());
-        float* gates = state.gates.data() + i * 3 * s.hidden;
-        w_cond_(state.c.data(), gates, state.scratch.data());
-        for (std::size_t j = 0; j < 3 * s.hidden; ++j)
-            gates[j] += gate_bias_[j];
-    }
-}
-
-// Turns the newest frame of band samples into audio and keeps the history that the next frame needs.
-void Vocoder::emit(State& state, float* audio) const {
-    const VocoderShape& s = shape_;
-    kernels_->synthesise({s.bands, s.pqmf_taps, filters_.data()}, state.planes.data() + state.history, state.stride,
-                         s.steps_per_frame, audio);
-    for (std::size_t b = 0; b < s.bands; ++b) {
-        float* plane = state.planes.data() + b * state.stride;
-        std::memmove(plane, plane + s.steps_per_frame, state.history * sizeof(float));
-    }
-}
-
-template <typename Clock> void Vocoder::run_with(Clock& clock, const Utterance& utterance) const {
-    const VocoderShape& s = shape_;
-    State state(s, utterance.frames);
-    state.level.fill(kSilentLevel);
-    const Mixture mixture{static_cast<int>(s.bands), static_cast<int>(s.mixtures), utterance.temperature, &edges_,
-                          out_bias_.data()};
-    GruStep gru{s.hidden, nullptr, {}, static_cast<int>(s.bands), state.u.data(), recurrent_bias_n_.data()};
-    const Key key{static_cast<std::uint32_t>(utterance.seed), static_cast<std::uint32_t>(utterance.seed >> 32)};
-    double uniforms[kMaxBands];
-
-    clock.start();
-    for (std::size_t frame = 0; frame < utterance.frames; ++frame) {
-        const std::size_t in_block = frame % kBlockFrames;
-        if (in_block == 0) {
-            condition(state, utterance, frame, std::min(kBlockFrames, utterance.frames - frame));
-            clock.lap(kConditioning);
-        }
-        gru.conditioning = state.gates.data() + in_block * 3 * s.hidden;
-        for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
-            const std::size_t step = frame * s.steps_per_frame + i;
-            w_hh_(state.h.data(), state.u.data(), state.scratch.data());
-            for (std::size_t b = 0; b < s.bands; ++b) {
-                gru.table_rows[b] = tables_.data() + (b * kLevels + state.level[b]) * 3 * s.hidden;
-            }
-            kernels_->gru_gates(gru, state.h.data());
-            clock.lap(kGru);
-
-            fc_(state.h.data(), state.f.data(), state.scratch.data());
-            kernels_->bias_relu(s.head, fc_bias_.data(), state.f.data());
-            out_(state.f.data(), state.p.data(), state.scratch.data());
-            clock.lap(kHeads);
-
-            for (std::size_t b = 0; b < s.bands; b += 4) {
-                const Counter words = philox({static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(b / 4),
-                                              static_cast<std::uint32_t>(utterance.number),
-                                              static_cast<std::uint32_t>(utterance.number >> 32)},
-                                             key);
-                for (std::size_t k = 0; k < 4; ++k)
-                    uniforms[b + k] = uniform(words[k]);
-            }
-            if (!kernels_->sample(mixture, state.p.data(), uniforms, state.level.data())) {
-                exact_head_.sample(mixture, state.h.data(), uniforms, state.level.data());
-            }
-            for (std::size_t b = 0; b < s.bands; ++b) {
-                state.planes[b * state.stride + state.history + i] = centres_[b * kLevels + state.level[b]];
-            }
-            if (utterance.levels)
-                std::copy_n(state.level.data(), s.bands, utterance.levels + step * s.bands);
-            if (utterance.forced)
-                std::copy_n(utterance.forced + step * s.bands, s.bands, state.level.data());
-            clock.lap(kSampling);
-        }
-        if (utterance.audio)
-            emit(state, utterance.audio + frame * s.samples_per_frame());
-        clock.lap(kSynthesis);
-    }
-}
-
-void Vocoder::run(const Utterance& utterance) const {
-    NoClock clock;
-    run_with(clock, utterance);
-}
-
-std::array<double, kParts> Vocoder::run_timed(const Utterance& utterance) const {
-    PartClock<kParts> clock;
-    run_with(clock, utterance);
-    return clock.parts_ns();
 }
 
 } // namespace lanewise

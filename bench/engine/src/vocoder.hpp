@@ -1,12 +1,14 @@
-// The whole vocoder, from mel frames to waveform: a packed subband WaveRNN bound to one ISA.
+// A packed subband WaveRNN bound to one ISA, read-only once loaded; stream.hpp runs it.
 #pragma once
 
 #include "exact.hpp"
 #include "isa.hpp"
 #include "lwm.hpp"
+#include "tables.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,19 +20,12 @@ struct VocoderShape {
     std::size_t conv1_taps, conv2_taps, conv1_left, conv2_left; // frames; *_left are those before the current one
     std::size_t pqmf_taps;                                      // samples
 
+    // Frames after a frame that its conditioning sees.
+    std::size_t lookahead() const { return conv1_right() + conv2_right(); }
+    std::size_t conv1_right() const { return conv1_taps - 1 - conv1_left; }
+    std::size_t conv2_right() const { return conv2_taps - 1 - conv2_left; }
     std::size_t samples_per_frame() const { return steps_per_frame * bands; }
     std::size_t table_floats() const { return bands * kLevels * 3 * hidden; }
-};
-
-// What to run and where the result goes; null outputs are skipped.
-struct Utterance {
-    const float* mel; // (frames, mels)
-    std::size_t frames;
-    std::uint64_t seed, number; // key and counter of the random numbers
-    double temperature;
-    const std::uint8_t* forced; // (frames * steps, bands) levels fed back instead of the sampled ones, or null
-    float* audio;               // (frames * samples_per_frame)
-    std::uint8_t* levels;       // (frames * steps, bands)
 };
 
 enum Part { kConditioning, kGru, kHeads, kSampling, kSynthesis, kParts };
@@ -42,42 +37,38 @@ public:
 
     const VocoderShape& shape() const { return shape_; }
     const std::string& header() const { return header_; }
+    std::size_t sample_rate_hz() const { return sample_rate_hz_; }
+    std::size_t table_bytes() const { return tables_.bytes(); }
     const char* isa() const { return isa_->name; }
     // Normalisation of the features, (mels) each.
     std::vector<float> mel_mean() const;
     std::vector<float> mel_std() const;
 
-    // Thread-safe: all state of a run is its own.
-    void run(const Utterance& utterance) const;
-    // The same, slowed a little by reading the clock after each part: nanoseconds per part, which add up to the whole.
-    std::array<double, kParts> run_timed(const Utterance& utterance) const;
-
 private:
+    friend class Stream;
+
     struct Product { // a matrix and its kernel
         Matrix matrix;
         MatVecFn kernel = nullptr;
         void operator()(const float* x, float* y, float* scratch) const { kernel(matrix.view(), x, y, scratch); }
     };
-    struct State;
 
     void load(const PackedFile& file);
     Product product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
                     std::size_t gates) const;
-    void fold_embeddings(const PackedFile& file);
-    template <typename Clock> void run_with(Clock& clock, const Utterance& utterance) const;
-    void condition(State& state, const Utterance& utterance, std::size_t first, std::size_t count) const;
-    void emit(State& state, float* audio) const;
 
     const Isa* isa_;
     const Kernels* kernels_;
     VocoderShape shape_{};
+    std::size_t sample_rate_hz_ = 0;
     std::string header_;
     Product conv1_, conv2_, w_cond_, w_hh_, fc_, out_;
     Aligned<float> mel_mean_, mel_scale_, conv1_bias_, conv2_bias_, gate_bias_, recurrent_bias_n_, fc_bias_, out_bias_;
-    Aligned<float> tables_;  // (bands, levels, 3 * hidden)
-    Aligned<float> centres_; // (bands, levels): band sample of each level
-    Aligned<float> filters_; // (bands, pqmf_taps)
-    ExactHead exact_head_;
+    Tables tables_;
+    void (*gates_kernel_)(const GruStep& step, float* h) = nullptr; // of the tables' number format
+    Aligned<float> centres_;                                        // (bands, levels): band sample of each level
+    Aligned<float> filters_;                                        // (bands, pqmf_taps)
+    std::optional<ExactHead> exact_head_; // of f32 heads; others are not exact in the first place
     Edges edges_{};
 };
 

@@ -1,0 +1,96 @@
+// Streams: any cutting into pushes and pulls gives the same bits as a whole run, and nothing is allocated on the way.
+#include "memory_file.hpp"
+#include "model.hpp"
+#include "stream.hpp"
+
+#include <new>
+
+using namespace lanewise;
+using namespace lanewise::test;
+
+// Every allocation of the core and of this file passes one of these (malloc and aligned_alloc by the linker's --wrap).
+namespace {
+std::size_t allocations = 0;
+}
+extern "C" {
+void* __real_malloc(std::size_t size);
+void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
+void* __wrap_malloc(std::size_t size) {
+    ++allocations;
+    return __real_malloc(size);
+}
+void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
+    ++allocations;
+    return __real_aligned_alloc(alignment, size);
+}
+}
+// Not inlined: the compiler would object to free() meeting new, whose malloc() it does not see.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+    if (void* p = malloc(size))
+        return p;
+    throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept {
+    free(p);
+}
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
+    free(p);
+}
+
+namespace {
+
+VocoderShape random_shape(Rng& rng) {
+    VocoderShape s = tiny_shape();
+    s.bands = pick(rng, 1, 6), s.mixtures = pick(rng, 1, 5), s.steps_per_frame = pick(rng, 1, 12);
+    s.conv1_taps = pick(rng, 1, 7), s.conv2_taps = pick(rng, 1, 3);
+    s.conv1_left = pick(rng, 0, s.conv1_taps - 1), s.conv2_left = pick(rng, 0, s.conv2_taps - 1);
+    s.pqmf_taps = s.bands * pick(rng, 1, 9);
+    return s;
+}
+
+} // namespace
+
+TEST(counter) {
+    const std::size_t before = allocations;
+    const std::vector<float> one = normal(rng, 10);
+    const Aligned<float> other(one.data(), one.size());
+    const std::size_t after = allocations;
+    CHECK(after == before + 2 && other[0] == one[0], std::to_string(after - before) + " counted");
+}
+
+TEST(pieces) {
+    for (int round = 0; round < 30; ++round) {
+        const Model model = random_model(rng, random_shape(rng), kTilings[pick(rng, 0, std::size(kTilings) - 1)], 0.5);
+        const VocoderShape& s = model.shape;
+        MemoryFile file;
+        file.set(Writer::bytes(model));
+        const std::size_t frames = pick(rng, 1, 40);
+        const std::vector<float> mel = normal(rng, frames * s.mels);
+        const Sampling sampling{rng(), rng(), 0.8};
+        for (const Isa& isa : host_isas()) {
+            const Vocoder vocoder(file.path(), isa.name);
+            std::vector<float> whole(frames * s.samples_per_frame()), pieces(whole.size());
+            run(vocoder, sampling, mel.data(), frames, {whole.data(), nullptr, nullptr});
+
+            Stream stream(vocoder, sampling);
+            const std::size_t before = allocations;
+            for (std::size_t pushed = 0, pulled = 0; pulled < frames;) {
+                const std::size_t offered = pick(rng, 0, std::min<std::size_t>(frames - pushed, 12));
+                pushed += stream.push(mel.data() + pushed * s.mels, offered);
+                if (pushed == frames)
+                    stream.finish();
+                else
+                    CHECK(stream.ready() + pulled <= pushed, "held back");
+                Output output{pieces.data() + pulled * s.samples_per_frame(), nullptr, nullptr};
+                pulled += stream.pull(output, pick(rng, 0, 12));
+            }
+            CHECK(allocations == before, "allocated while running");
+            CHECK(stream.ready() == 0 && stream.push(mel.data(), 1) == 0, "after the end");
+            CHECK(pieces == whole, isa.name + std::string(", frames ") + std::to_string(frames));
+        }
+    }
+}
+
+int main(int argc, char** argv) {
+    return run_all(argc, argv);
+}
