@@ -13,14 +13,14 @@ constexpr int max_int(int a, int b) {
     return a > b ? a : b;
 }
 
-// Whether a product asks for its weights 4 KB ahead. Those between 1 and 8 MB, from a cache that cores share, are then
-// read at that cache's full speed (Zen 5, AVX-512: dense 1536 x 512 1.21 times as fast, 16 x 1 of 3072 x 1024 at 70 %
-// 1.19 times; AVX2 alike). Out of the core's own L2 it would cost AVX2 10 to 20 %, and at 12 MB 6 %. Worse: 1 KB or 2
-// KB ahead, and into the L2 alone (slower than without). Tiles 4 x 1 and 8 x 1 wait for inputs, not weights: no gain.
+// Whether a product asks for its weights 4 KB ahead. Those that a core's own cache cannot hold are then read at the
+// full speed of the shared one (Zen 5, AVX-512: dense 1536 x 512 1.21 times as fast, 16 x 1 of 3072 x 1024 at 70 % 1.19
+// times; dense 3072 x 1024 with AVX2 0.94 times on a quiet host and 1.17 times on a busy one). Out of the L2 it would
+// cost AVX2 10 to 20 %. Worse: 1 KB or 2 KB ahead, and into the L2 alone (slower than without). Tiles 4 x 1 and 8 x 1
+// wait for inputs, not weights: no gain.
 LW_INLINE bool is_far(std::size_t floats) {
-    constexpr std::size_t kMegabyte = 1 << 20;
-    const std::size_t bytes = floats * sizeof(float);
-    return kLanes >= 8 && bytes > kMegabyte && bytes <= 8 * kMegabyte;
+    constexpr std::size_t kOwnCacheBytes = 1 << 20;
+    return kLanes >= 8 && floats * sizeof(float) > kOwnCacheBytes;
 }
 template <bool Far, int Floats> LW_INLINE void fetch_ahead(const float* w) {
     constexpr int kLine = 16, kAhead = 1024; // floats
