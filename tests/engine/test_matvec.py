@@ -50,6 +50,24 @@ def test_ragged_shapes(isa: str, tile: str, data: st.DataObject) -> None:
 
 
 @EVERY
+@pytest.mark.parametrize("tile", ["dense", "16x1", "32x1", "column"])
+def test_matrices_larger_than_a_core_s_own_cache(tile: str, isa: str) -> None:
+    check(np.random.default_rng(6), (1500, 210), tile, 3, 0.05, isa)
+
+
+@EVERY
+@pytest.mark.parametrize("tile", [tile for tile in SPARSE if tile.endswith("x1")])
+def test_an_infinite_input_reaches_only_rows_that_keep_its_column(tile: str, isa: str) -> None:
+    rng = np.random.default_rng(7)
+    for sparsity in (0.5, 0.9, 0.97):
+        mask = random_mask(rng, (192, 40), tile, 3, sparsity)
+        x = np.ones(40, dtype=np.float32)
+        x[17] = np.inf
+        got = MatVec(np.ones((192, 40), dtype=np.float32), tile, mask, 3, isa).run(x)
+        np.testing.assert_array_equal(got, np.where(mask[:, 17], np.inf, mask.sum(axis=1)))
+
+
+@EVERY
 def test_tiny_matrices(isa: str) -> None:
     rng = np.random.default_rng(1)
     for tile in ("dense", "1x1", "column", "gate-column"):

@@ -13,6 +13,24 @@ constexpr int max_int(int a, int b) {
     return a > b ? a : b;
 }
 
+// Whether a product asks for its weights 4 KB ahead. Those that a core's own cache cannot hold are then read at the
+// full speed of the shared one (Zen 5, AVX-512: dense 1536 x 512 1.21 times as fast, 16 x 1 of 3072 x 1024 at 70 % 1.19
+// times; dense 3072 x 1024 with AVX2 0.94 times on a quiet host and 1.17 times on a busy one). Out of the L2 it would
+// cost AVX2 10 to 20 %. Worse: 1 KB or 2 KB ahead, and into the L2 alone (slower than without). Tiles 4 x 1 and 8 x 1
+// wait for inputs, not weights: no gain.
+LW_INLINE bool is_far(std::size_t floats) {
+    constexpr std::size_t kOwnCacheBytes = 1 << 20;
+    return kLanes >= 8 && floats * sizeof(float) > kOwnCacheBytes;
+}
+template <bool Far, int Floats> LW_INLINE void fetch_ahead(const float* w) {
+    constexpr int kLine = 16, kAhead = 1024; // floats
+    if constexpr (Far) {
+#pragma GCC unroll 4
+        for (int i = 0; i < Floats; i += kLine)
+            __builtin_prefetch(w + kAhead + i);
+    }
+}
+
 // ---- dense -----------------------------------------------------------------------------------------------------
 
 // One panel of P rows: y[0..rows) = panel (cols columns of P floats) times x. Each broadcast of x feeds several
@@ -22,7 +40,7 @@ constexpr int max_int(int a, int b) {
 // block loses is summed too (Knuth's two-sum): together with exact embedding tables this cuts the error of the GRU's
 // state by a third, and costs nothing there (Zen 5, AVX2 and AVX-512, 48 x 128 to 1152 x 384). With 16 registers of 4
 // lanes it spills and takes 14 to 37 % longer, so narrower ISAs go without: a dense baseline must not be slowed down.
-template <int P>
+template <int P, bool Far>
 LW_INLINE void dense_panel(const float* w, std::size_t cols, const float* x, float* y, std::size_t rows) {
     constexpr int S = min_int(P, 8 * kLanes); // rows at once: at most 8 accumulators
     constexpr int NV = S / kLanes;
@@ -40,6 +58,7 @@ LW_INLINE void dense_panel(const float* w, std::size_t cols, const float* x, flo
 #pragma GCC unroll 8
                 for (int u = 0; u < UN; ++u) {
                     const V xs = splat(x[c + u]);
+                    fetch_ahead<Far, S>(at + u * P);
 #pragma GCC unroll 8
                     for (int v = 0; v < NV; ++v)
                         acc[u][v] += load<kLanes>(at + u * P + v * kLanes) * xs;
@@ -73,15 +92,22 @@ LW_INLINE void dense_panel(const float* w, std::size_t cols, const float* x, flo
     }
 }
 
-inline void dense_product(const float* w, std::size_t rows, std::size_t cols, const float* x, float* y) {
+template <bool Far> void dense_panels(const float* w, std::size_t rows, std::size_t cols, const float* x, float* y) {
     std::size_t row = 0;
     for (; row + kPanelRows <= rows; row += kPanelRows, w += kPanelRows * cols) {
-        dense_panel<kPanelRows>(w, cols, x, y + row, kPanelRows);
+        dense_panel<kPanelRows, Far>(w, cols, x, y + row, kPanelRows);
     }
     for (; row < rows; row += kSmallPanelRows, w += kSmallPanelRows * cols) {
         const std::size_t left = rows - row;
-        dense_panel<kSmallPanelRows>(w, cols, x, y + row, left < kSmallPanelRows ? left : kSmallPanelRows);
+        dense_panel<kSmallPanelRows, Far>(w, cols, x, y + row, left < kSmallPanelRows ? left : kSmallPanelRows);
     }
+}
+
+inline void dense_product(const float* w, std::size_t rows, std::size_t cols, const float* x, float* y) {
+    if (is_far(rows * cols))
+        dense_panels<true>(w, rows, cols, x, y);
+    else
+        dense_panels<false>(w, rows, cols, x, y);
 }
 
 inline void dense(const MatrixView& m, const float* x, float* y, float*) {
@@ -121,9 +147,9 @@ struct Consecutive {
     template <int L> LW_INLINE static Vec<L> take(const float* x, int offset) { return load<L>(x + offset); }
 };
 
-#if LANEWISE_LANES >= 8
+#if LANEWISE_LANES == 8
 // A line of 4 x 1 tiles, two side by side in a vector so that one weight load serves both: 3.3 instead of 4 cycles per
-// 64 bytes of weights (Zen 5). Not worth it for 8 x 1 in 512 bits (equal) nor for 1 x G (slower: more to fold).
+// 64 bytes of weights (Zen 5). Not worth it for 1 x G (slower: more to fold).
 LW_INLINE Vec<4> sum_pairs(std::size_t kept, const float*& w, const std::uint16_t*& index, const float* x) {
     const auto two = [x](std::size_t first, std::size_t second) __attribute__((always_inline)) {
         return (Vec<8>)_mm256_blend_ps(_mm256_set1_ps(x[first]), _mm256_set1_ps(x[second]), 0xf0);
@@ -151,7 +177,7 @@ LW_INLINE Vec<4> sum_pairs(std::size_t kept, const float*& w, const std::uint16_
 
 // A line of `kept` tiles of G weights, summed tile over tile into G lanes: total[v] holds lanes v * L onwards.
 // Advances w and index past the line.
-template <int G, typename Inputs, int L, int NV>
+template <int G, typename Inputs, bool Far, int L, int NV>
 LW_INLINE void sum_line(std::size_t kept, const float*& w, const std::uint16_t*& index, const float* x,
                         Vec<L> (&total)[NV]) {
     constexpr int A = max_int(1, min_int(4, 8 / NV)); // sets of accumulators: one would wait for every FMA
@@ -161,6 +187,7 @@ LW_INLINE void sum_line(std::size_t kept, const float*& w, const std::uint16_t*&
         const Four four(index);
 #pragma GCC unroll 4
         for (int u = 0; u < 4; ++u) {
+            fetch_ahead<Far, G>(w + u * G);
 #pragma GCC unroll 8
             for (int v = 0; v < NV; ++v) {
                 acc[u % A][v] += load<L>(w + u * G + v * L) * Inputs::template take<L>(x + four[u], v * L);
@@ -182,8 +209,86 @@ LW_INLINE void sum_line(std::size_t kept, const float*& w, const std::uint16_t*&
     }
 }
 
+#if LANEWISE_LANES == 16
+// Tiles 8 x 1 and 4 x 1 in 512 bits: two or four side by side in a vector, so that one weight load serves all. A load
+// across a cache line counts twice, so vectors stay aligned; the one where a strip ends and the next begins is
+// multiplied once and its lanes are shared out (loaded per strip it cost what it gained).
+//
+// 8 x 1 takes 0.90 to 0.95, 4 x 1 0.87 to 0.90 of the time of 256-bit code (512 columns, 70 and 80 %). What is left is
+// load ports: Zen 5 takes two vector loads a cycle, and 512-bit ones crowd out the integer loads of indices beside
+// them. Measured and no better: inputs through integer registers and vpbroadcastd (8 x 1 slower, 4 x 1 equal), indices
+// by four 16-bit loads (slower) or fetched an iteration ahead (equal), bextr (4 x 1 3 %), inputs paired or gathered
+// into a buffer and permuted from there (slower), gather instructions (twice the time).
+template <int G> LW_INLINE __m512 side_by_side(const float* x, Four index, int first) {
+    __m512 inputs = _mm512_set1_ps(x[index[first]]);
+#pragma GCC unroll 4
+    for (int t = 1; t < 16 / G; ++t) {
+        const auto from = static_cast<__mmask16>(0xffffu << (t * G));
+        inputs = _mm512_mask_broadcastss_ps(inputs, from, _mm_load_ss(x + index[first + t]));
+    }
+    return inputs;
+}
+
+template <int G> void row_group_512(const MatrixView& m, const float* x, float* y) {
+    constexpr int T = 16 / G; // tiles of a vector
+    const std::size_t gate_rows = m.rows / m.gates;
+    const float* w = m.weights;
+    const std::uint16_t* index = m.index;
+    const std::uint32_t* counts = m.counts;
+    std::size_t taken = 0; // tiles of the vector at w that belong to strips before
+    __m512 shared{};       // its products
+    for (std::uint32_t gate = 0; gate < m.gates; ++gate) {
+        for (std::size_t left = gate_rows; left > 0;) {
+            const std::size_t end = taken + *counts++; // of the strip, in tiles from w
+            std::size_t whole = end / T;
+            const std::size_t rest = end % T;
+            const auto before_end = static_cast<__mmask16>((1u << (rest * G)) - 1);
+            __m512 acc[4] = {};
+            if (taken != 0) {
+                acc[0] = _mm512_maskz_mov_ps(static_cast<__mmask16>(0xffffu << (taken * G)), shared);
+                if (whole == 0) {
+                    acc[0] = _mm512_maskz_mov_ps(before_end, acc[0]);
+                } else {
+                    --whole;
+                    w += 16;
+                    index += T;
+                }
+            }
+            for (; whole >= 4; whole -= 4, w += 4 * 16, index += 4 * T) {
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; v += 4 / T) {
+                    const Four four(index + v * T);
+#pragma GCC unroll 2
+                    for (int i = 0; i < 4 / T; ++i) {
+                        const __m512 weights = _mm512_load_ps(w + (v + i) * 16);
+                        acc[v + i] = _mm512_fmadd_ps(weights, side_by_side<G>(x, four, i * T), acc[v + i]);
+                    }
+                }
+            }
+            // Not unrolled: GCC 12 then runs out of registers for all of the strip.
+#pragma GCC unroll 1
+            for (; whole > 0; --whole, w += 16, index += T)
+                acc[3] = _mm512_fmadd_ps(_mm512_load_ps(w), side_by_side<G>(x, Four(index), 0), acc[3]);
+            if (rest != 0 && (taken == 0 || end >= T)) {
+                shared = _mm512_mul_ps(_mm512_load_ps(w), side_by_side<G>(x, Four(index), 0));
+                acc[2] = _mm512_mask_add_ps(acc[2], before_end, acc[2], shared);
+            }
+            taken = rest;
+            const __m512 all = _mm512_add_ps(_mm512_add_ps(acc[0], acc[1]), _mm512_add_ps(acc[2], acc[3]));
+            // The masked form: the plain one makes GCC 12 warn of its own header.
+            const __m256 low = _mm512_maskz_extractf32x8_ps(0xff, all, 0);
+            const auto half = (Vec<8>)_mm256_add_ps(low, _mm512_maskz_extractf32x8_ps(0xff, all, 1));
+            const std::size_t rows = left < G ? left : G;
+            store_n<G>(y, fold<8, G>(half), rows);
+            y += rows;
+            left -= rows;
+        }
+    }
+}
+#endif
+
 // Tiles G x 1: no horizontal sums.
-template <int G> void row_group(const MatrixView& m, const float* x, float* y, float*) {
+template <int G, bool Far> void row_group_lines(const MatrixView& m, const float* x, float* y) {
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
     const std::size_t gate_rows = m.rows / m.gates;
@@ -193,12 +298,12 @@ template <int G> void row_group(const MatrixView& m, const float* x, float* y, f
     for (std::uint32_t gate = 0; gate < m.gates; ++gate, y += gate_rows) {
         for (std::size_t row = 0; row < gate_rows; row += G) {
             Vec<L> total[NV];
-#if LANEWISE_LANES >= 8
+#if LANEWISE_LANES == 8
             if constexpr (G == 4)
                 total[0] = sum_pairs(*counts++, w, index, x);
             else
 #endif
-                sum_line<G, Broadcast, L, NV>(*counts++, w, index, x, total);
+                sum_line<G, Broadcast, Far, L, NV>(*counts++, w, index, x, total);
 #pragma GCC unroll 8
             for (int v = 0; v < NV; ++v) {
                 const std::size_t at = row + static_cast<std::size_t>(v * L);
@@ -209,15 +314,67 @@ template <int G> void row_group(const MatrixView& m, const float* x, float* y, f
     }
 }
 
+template <int G> void row_group(const MatrixView& m, const float* x, float* y, float*) {
+    if constexpr (G >= 16) {
+        const std::size_t strips = m.gates * ((m.rows / m.gates + G - 1) / G);
+        std::size_t tiles = 0;
+        for (std::size_t i = 0; i < strips; ++i)
+            tiles += m.counts[i];
+        if (is_far(tiles * G))
+            return row_group_lines<G, true>(m, x, y);
+    }
+#if LANEWISE_LANES == 16
+    if constexpr (G < 16)
+        return row_group_512<G>(m, x, y);
+#endif
+    row_group_lines<G, false>(m, x, y);
+}
+
+#if LANEWISE_LANES >= 4
+// Single weights, four to a vector whose inputs the compiler inserts one by one: 0.7 cycles a weight instead of 1.2 one
+// by one (Zen 5). The limit is taking the indices apart. Slower there: a gather of 16 (0.8) or 8 (0.75, before its
+// index conversion), pairs through integer registers (0.85), inputs copied into a buffer first (0.85).
+inline void single_weights(const MatrixView& m, const float* x, float* y) {
+    const float* w = m.weights;
+    const std::uint16_t* index = m.index;
+    const auto inputs = [x](const std::uint16_t* at) __attribute__((always_inline)) {
+        const Four four(at);
+        return Vec<4>{x[four[0]], x[four[1]], x[four[2]], x[four[3]]};
+    };
+    for (std::uint32_t row = 0; row < m.rows; ++row) {
+        const std::size_t kept = m.counts[row];
+        Vec<4> acc[4] = {};
+        std::size_t k = 0;
+        for (; k + 16 <= kept; k += 16) {
+#pragma GCC unroll 4
+            for (std::size_t v = 0; v < 4; ++v)
+                acc[v] += load<4>(w + k + 4 * v) * inputs(index + k + 4 * v);
+        }
+        for (; k + 4 <= kept; k += 4)
+            acc[0] += load<4>(w + k) * inputs(index + k);
+        float rest = 0.0f;
+        for (; k < kept; ++k)
+            rest += w[k] * x[index[k]];
+        y[row] = sum<4>((acc[0] + acc[1]) + (acc[2] + acc[3])) + rest;
+        w += kept;
+        index += kept;
+    }
+}
+#endif
+
 // Tiles 1 x G; G = 1 is a plain sparse row.
 template <int G> void dot_group(const MatrixView& m, const float* x, float* y, float*) {
+#if LANEWISE_LANES >= 4
+    if constexpr (G == 1)
+        return single_weights(m, x, y);
+#endif
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
     const float* w = m.floats();
     const std::uint16_t* index = m.index;
     for (std::uint32_t row = 0; row < m.rows; ++row) {
         Vec<L> total[NV];
-        sum_line<G, Consecutive, L, NV>(m.counts[row], w, index, x, total);
+        sum_line<G, Consecutive, false, L, NV>(m.counts[row], w, index, x, total);
 #pragma GCC unroll 8
         for (int v = 1; v < NV; ++v)
             total[0] += total[v];
