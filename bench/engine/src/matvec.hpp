@@ -232,7 +232,7 @@ template <int G> LW_INLINE __m512 side_by_side(const float* x, Four index, int f
 template <int G> void row_group_512(const MatrixView& m, const float* x, float* y) {
     constexpr int T = 16 / G; // tiles of a vector
     const std::size_t gate_rows = m.rows / m.gates;
-    const float* w = m.weights;
+    const float* w = m.floats();
     const std::uint16_t* index = m.index;
     const std::uint32_t* counts = m.counts;
     std::size_t taken = 0; // tiles of the vector at w that belong to strips before
@@ -335,7 +335,7 @@ template <int G> void row_group(const MatrixView& m, const float* x, float* y, f
 // by one (Zen 5). The limit is taking the indices apart. Slower there: a gather of 16 (0.8) or 8 (0.75, before its
 // index conversion), pairs through integer registers (0.85), inputs copied into a buffer first (0.85).
 inline void single_weights(const MatrixView& m, const float* x, float* y) {
-    const float* w = m.weights;
+    const float* w = m.floats();
     const std::uint16_t* index = m.index;
     const auto inputs = [x](const std::uint16_t* at) __attribute__((always_inline)) {
         const Four four(at);
