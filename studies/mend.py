@@ -13,9 +13,9 @@ from bench.config.schema import TrialConfig
 from bench.errors import LanewiseError
 from bench.measure.sound.metric import ABSENT
 from bench.progress import say
-from bench.trial.pipeline import UNSTABLE
 from bench.trial.provenance import provenance
 from bench.trial.record import FILE_NAME, Record
+from bench.trial.timing import UNSTABLE
 from studies.folder import StudyFolder
 from studies.plan import Planned, sampled_config
 from studies.study_file import Study

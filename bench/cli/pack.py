@@ -20,14 +20,20 @@ from bench.errors import UsageError, did_you_mean
     help="Store a pruned matrix by its non-zero tiles, as in gru.recurrent=16x1; may be given several times.",
 )
 @click.option(
-    "--tables",
+    "--format",
+    "fmt",
     type=click.Choice(["f32", "bf16", "int8"]),
     default="f32",
     show_default=True,
-    help="Number format of the embedding tables in memory; they are made when the file is loaded.",
+    help="Number format of the weights; the small output layer stays f32 in int8.",
+)
+@click.option(
+    "--tables",
+    type=click.Choice(["f32", "bf16", "int8"]),
+    help="Number format of the embedding tables that loading makes; by default bf16, f32 with f32.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], tables: str, as_json: bool) -> None:
+def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], fmt: str, tables: str | None, as_json: bool) -> None:
     """Pack CHECKPOINT (.safetensors, made by `lanewise train`) into OUT (.lwm).
 
     Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out.
@@ -36,11 +42,13 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], tables: str, as
     Examples:
       lanewise pack dense.safetensors dense.lwm
       lanewise pack pruned.safetensors pruned.lwm --tile gru.recurrent=16x1
+      lanewise pack pruned.safetensors small.lwm --tile gru.recurrent=16x1 --format int8
     """
     named = _parse(tiles)
 
     from bench.engine import table
     from bench.engine.pack import pack_vocoder
+    from bench.engine.recipe import recipe
     from bench.measure.footprint import footprint
     from bench.models import checkpoint as checkpoints
     from bench.models.wavernn import MATRICES
@@ -55,7 +63,9 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], tables: str, as
     model, _ = checkpoints.load(checkpoint)
     arch, tensors = model.export()
     check_writable(out)
-    info = pack_vocoder(out, arch, tensors, {MATRICES[name][0]: tile for name, tile in named.items()}, tables=tables)
+    by_key = {MATRICES[name][0]: tile for name, tile in named.items()}
+    chosen = recipe(fmt, by_key, tables)
+    info = pack_vocoder(out, arch, tensors, by_key, fmt=chosen.matrices, tables=chosen.tables)
     if as_json:
         size = footprint(out)
         click.echo(

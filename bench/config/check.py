@@ -10,6 +10,8 @@ from bench.config.yaml_lines import Keys, did_you_mean
 from bench.errors import LanewiseError, UsageError
 
 INITS = ("shipped", "shipped-small", "dense", "scratch")
+TABLES = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}
+"""Number format of the embedding tables that goes with each `pack.format`: measured in `bench.engine.recipe`."""
 MODEL_KEYS = ("hidden", "head", "mixtures", "causal")
 CORPORA = ("folder", "ljspeech", "jsut")
 
@@ -72,6 +74,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
             "model": config.model.model_copy(update={key: getattr(arch, key) for key in MODEL_KEYS} if arch else {}),
             "reg": reg.model_copy(update={"tile": reg_tile if on else None, "target": target if controlled else None}),
             "prune": prune.model_copy(update={"tile": prune_tile if pruned else None}),
+            "pack": config.pack.model_copy(update={"tables": config.pack.tables or TABLES[config.pack.format]}),
             "simd": config.simd.model_copy(update={"width": width}),
         }
     )

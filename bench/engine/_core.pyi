@@ -88,6 +88,11 @@ class Vocoder:
         utterance: int,
         temperature: float,
     ) -> NDArray[numpy.uint8]: ...
+    def parameters(
+        self,
+        mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        indices: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    ) -> Annotated[NDArray[numpy.float32], dict(order="C")]: ...
     def run_ns(
         self,
         mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],

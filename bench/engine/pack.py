@@ -167,7 +167,8 @@ def _parts(
         raise LanewiseError(f"hop of {hop} samples is not a multiple of {bands} bands")
     dims = {
         "bands": bands, "hidden": hidden, "embed": embed_size, "cond": cond, "head": head, "mixtures": mixtures,
-        "mels": mels, "sample_rate_hz": int(arch.get("sample_rate_hz", 16000)), "steps_per_frame": hop // bands, "conv1_taps": conv1_taps, "conv2_taps": conv2_taps,
+        "mels": mels, "sample_rate_hz": int(arch.get("sample_rate_hz", 16000)), "steps_per_frame": hop // bands,
+        "conv1_taps": conv1_taps, "conv2_taps": conv2_taps,
         "conv1_left": conv1_taps - 1 if causal else conv1_taps // 2,
         "conv2_left": conv2_taps - 1 if causal else conv2_taps // 2,
         "pqmf_taps": filter_taps + -filter_taps % bands,

@@ -113,6 +113,21 @@ class Vocoder:
         temperature = _positive(temperature)
         return np.asarray(self._native.teacher_force(self._checked(mel), given, seed, utterance, temperature))
 
+    def parameters(self, mel: Floats, indices: Levels) -> Floats:
+        """Output distributions when each step is fed the previous row of `indices`: what the model's NLL is made of.
+
+        Parameters
+        ----------
+        mel, indices
+            As in `teacher_force`.
+
+        Returns
+        -------
+        float32 (frames * steps_per_frame, bands * 3 * mixtures), see `bench.models.mixture`
+        """
+        given = np.ascontiguousarray(indices, dtype=np.uint8)
+        return np.asarray(self._native.parameters(self._checked(mel), given))
+
     def stream(self, seed: int = 0, utterance: int = 0, temperature: float = 1.0) -> Stream:
         """Start an utterance whose frames come piece by piece; parameters as in `synthesize`."""
         native = core.Stream(self._native, seed, utterance, _positive(temperature))

@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,20 +36,30 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-def nlls(trial: Trial, model: "SubbandWaveRNN") -> dict[str, float]:
-    """Return the teacher-forced NLL (bits per full-band sample) of each test clip.
+def nlls(trial: Trial, model: "SubbandWaveRNN", packed: Path) -> dict[str, float]:
+    """Return the teacher-forced NLL (bits per full-band sample) of each test clip under `model` as it was packed.
+
+    The engine gives the distributions, so that number format and kernels count.
 
     Raises
     ------
     LanewiseError
         One is not finite.
     """
-    from bench.learn.evaluate import clip_nlls
+    import torch
 
-    found = clip_nlls(model, trial.recordings.clips(trial.test_ids, model.arch))
-    for name, bits in found.items():
+    from bench.engine import Vocoder
+    from bench.models import mixture, quantiser
+
+    engine, band_scale = Vocoder(packed, trial.isa), model.band_scale.numpy()
+    found: dict[str, float] = {}
+    for clip in trial.recordings.clips(trial.test_ids, model.arch):
+        levels = quantiser.encode(clip.bands / band_scale)
+        parameters = torch.from_numpy(engine.parameters(clip.mel, levels)).double()
+        bits = -float(mixture.log_prob(parameters, torch.from_numpy(levels)).mean()) / math.log(2)
         if not math.isfinite(bits):
-            raise LanewiseError(f"the NLL of clip {name} is {bits}: the trained model is broken; lower train.lr")
+            raise LanewiseError(f"the NLL of clip {clip.id} is {bits}: the trained model is broken; lower train.lr")
+        found[clip.id] = bits
     return found
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from bench.config.schema import Pack
 from bench.trial.context import Trial
 
 if TYPE_CHECKING:
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
 MODEL = "model.lwm"
 
 
-def pack(trial: Trial, arm: "Arm") -> dict[str, Any]:
-    """Write `model.lwm`; return its footprint.
+def pack(trial: Trial, arm: "Arm", name: str, settings: Pack) -> dict[str, Any]:
+    """Write the arm's packed model to `name` in the trial's folder; return its footprint.
 
     Returns
     -------
@@ -21,13 +22,15 @@ def pack(trial: Trial, arm: "Arm") -> dict[str, Any]:
         `prune.matrices`, as asked for by `prune.sparsity`) and packed `blocks` by matrix.
     """
     from bench.engine.pack import pack_vocoder
+    from bench.engine.recipe import recipe
     from bench.sparsity.masks import achieved_sparsity
 
     arch, tensors = arm.model().export()
     masks = arm.masks()
-    path = trial.folder / MODEL
+    path = trial.folder / name
+    chosen = recipe(settings.format, arm.tiles, settings.tables)
     kept = {key: mask.numpy() for key, mask in masks.items()}
-    info = pack_vocoder(path, arch, tensors, arm.tiles, kept, trial.config.pack.format)
+    info = pack_vocoder(path, arch, tensors, arm.tiles, kept, chosen.matrices, chosen.tables)
     return {
         "bytes": info.bytes,
         "nonzeros": info.nonzeros,

@@ -4,11 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bench import host
-from bench.errors import LanewiseError
 from bench.measure.sound.registry import packages
-from bench.progress import say
-from bench.trial import judging, learning, packing, pictures
+from bench.trial import int8, judging, learning, packing, pictures, timing
 from bench.trial.context import Trial
 from bench.trial.provenance import provenance
 from bench.trial.record import Record, aggregate
@@ -16,13 +13,10 @@ from bench.trial.record import Record, aggregate
 if TYPE_CHECKING:
     from bench.trial.learning import Arm
 
-VERSIONS = {"pack": 1, "nll": 1, "scores": 1, "speed": 1, "pictures": 1}
+VERSIONS = {
+    "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
+}  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
-
-UNSTABLE = "unstable"
-"""Timing verdict (see `bench.measure.speed.rtf`) of samples that no steady clock confirmed."""
-
-SPEED_METRICS = ("rtf", "rtf_dense", "kernel_us", "vs_dense", "vs_limit")
 
 
 def run_stages(trial: Trial, record: Record) -> None:
@@ -46,9 +40,14 @@ def run_stages(trial: Trial, record: Record) -> None:
         keyed = {"arm": arm.key, "pack": trial.config.pack.model_dump(), "version": VERSIONS[name], **inputs}
         return trial.stages.run(name, keyed, work, again)
 
-    _packed(stage("pack", lambda: packing.pack(trial, arm)), record)
+    _packed(stage("pack", lambda: packing.pack(trial, arm, packing.MODEL, trial.config.pack)), record)
     measure = trial.config.measure
-    nlls = stage("nll", lambda: judging.nlls(trial, arm.model()), test=trial.test_ids)
+    nlls = stage(
+        "nll",
+        lambda: judging.nlls(trial, arm.model(), trial.folder / packing.MODEL),
+        test=trial.test_ids,
+        isa=trial.isa,
+    )
     record.metrics["valid.nll_bits"] = arm.milestones["recovered"]
     rows = stage(
         "scores",
@@ -61,7 +60,8 @@ def run_stages(trial: Trial, record: Record) -> None:
         **measure.model_dump(include={"temperature", "audio_clips"}),
     )
     _scored(rows, record, trial.config.seed.recover)
-    _timed(trial, stage, record)
+    timing.time_model(trial, stage, record)
+    int8.beside(trial, arm, stage, record)
     drawn = stage("pictures", lambda: pictures.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
     record.artifacts |= drawn
 
@@ -95,43 +95,3 @@ def _scored(rows: list[dict[str, Any]], record: Record, seed: int) -> None:
     record.metrics |= metrics
     record.reasons |= reasons
     record.artifacts["audio"] = [row["audio"] for row in rows if row["audio"]]
-
-
-def _timed(trial: Trial, stage: Callable[..., Any], record: Record) -> None:
-    """Time the packed model, or say why there is no time: a host that cannot be timed does not spoil the trial."""
-
-    def measured() -> dict[str, Any]:
-        from bench.measure.speed.rtf import measure_rtf
-
-        result = measure_rtf(trial.folder / packing.MODEL, isa=trial.isa)
-        return {"metrics": {name: getattr(result, name) for name in SPEED_METRICS}, "timing": result.timing()}
-
-    def again(kept: dict[str, Any]) -> dict[str, Any]:
-        """Return an unstable timing or, if it is more to be trusted, a new one."""
-        if kept["timing"]["verdict"] != UNSTABLE:
-            return kept
-        say("the timing that was kept is unstable; measuring again")
-        try:
-            return max(kept, measured(), key=_trust)
-        except LanewiseError:  # a host that cannot be timed now leaves what there was
-            return kept
-
-    why = "measure.speed is false"
-    if trial.config.measure.speed:
-        try:
-            timed = stage("speed", measured, again, isa=trial.isa, cpu=host.cpu_name())
-        except LanewiseError as error:
-            why = str(error)
-        else:
-            record.metrics |= {f"speed.{name}": value for name, value in timed["metrics"].items()}
-            record.timing = timed["timing"]
-            record.tags["lanewise.timing_verdict"] = timed["timing"]["verdict"]
-            return
-    record.reasons |= {f"speed.{name}": why for name in SPEED_METRICS}
-    record.tags["lanewise.timing_verdict"] = f"not timed: {why}"
-
-
-def _trust(timed: dict[str, Any]) -> tuple[bool, int]:
-    """Rank a timing: by its verdict, then by the accepted samples that its RTF and speed-up rest on."""
-    samples = timed["timing"]["samples_us"]
-    return timed["timing"]["verdict"] != UNSTABLE, min(len(samples["model"]), len(samples["dense"]))

@@ -40,7 +40,10 @@ TRIAL_METRICS = (
     "speed.kernel_us",
     "speed.vs_dense",
     "speed.vs_limit",
+    "speed.rtf_int8",
+    "quality.nll_bits_int8",
     "size.bytes",
+    "size.bytes_int8",
     "size.nonzeros",
     "sparsity.achieved",
 )

@@ -142,6 +142,20 @@ nb::ndarray<nb::numpy, std::uint8_t> teacher_force(const lanewise::Vocoder& voco
     return result;
 }
 
+nb::ndarray<nb::numpy, float> parameters(const lanewise::Vocoder& vocoder, Array2<float> mel,
+                                         Array2<std::uint8_t> forced) {
+    const float* frames = checked(vocoder, mel);
+    const lanewise::VocoderShape& shape = vocoder.shape();
+    if (forced.shape(0) != mel.shape(0) * shape.steps_per_frame || forced.shape(1) != shape.bands)
+        throw Error("indices have the wrong shape");
+    lanewise::Output output;
+    output.forced = forced.data();
+    auto result = new_array(output.parameters, forced.shape(0), shape.bands * 3 * shape.mixtures);
+    nb::gil_scoped_release release;
+    lanewise::run(vocoder, {}, frames, mel.shape(0), output);
+    return result;
+}
+
 double run_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
     const float* frames = checked(vocoder, mel);
     lanewise::Aligned<float> audio(mel.shape(0) * vocoder.shape().samples_per_frame());
@@ -292,6 +306,7 @@ NB_MODULE(_core, m) {
         .def("synthesize", &synthesize, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
         .def("indices", &levels, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
         .def("teacher_force", &teacher_force, "mel"_a, "indices"_a, "seed"_a, "utterance"_a, "temperature"_a)
+        .def("parameters", &parameters, "mel"_a, "indices"_a)
         .def("run_ns", &run_ns, "mel"_a, "seed"_a)
         .def("parts_ns", &parts_ns, "mel"_a, "seed"_a);
 

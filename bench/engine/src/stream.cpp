@@ -3,11 +3,15 @@
 #include "philox.hpp"
 #include "quantiser.hpp"
 
+#include <algorithm>
+#include <functional>
+
 namespace lanewise {
 
 Output Output::from(std::size_t frame, const VocoderShape& s) const {
     const std::size_t n = frame * s.samples_per_frame(); // of audio, and of levels: a step gives one in every band
-    return {audio ? audio + n : nullptr, levels ? levels + n : nullptr, forced ? forced + n : nullptr};
+    return {audio ? audio + n : nullptr, levels ? levels + n : nullptr, forced ? forced + n : nullptr,
+            parameters ? parameters + n * 3 * s.mixtures : nullptr};
 }
 
 Stream::Stream(const Vocoder& vocoder, const Sampling& sampling)
@@ -122,6 +126,10 @@ template <typename Clock> void Stream::run_frame(const Output& output, const flo
         v.fc_(h_.data(), f_.data(), scratch_.data());
         v.kernels_->bias_relu(s.head, v.fc_bias_.data(), f_.data());
         v.out_(f_.data(), p_.data(), scratch_.data());
+        if (output.parameters) {
+            std::transform(p_.data(), p_.data() + p_.size(), v.out_bias_.data(), output.parameters + i * p_.size(),
+                           std::plus<>());
+        }
         clock.lap(kHeads);
 
         const double* uniform = uniforms_.data() + i * kMaxBands;

@@ -18,6 +18,7 @@ struct Output {
     float* audio = nullptr;               // (frames * samples_per_frame)
     std::uint8_t* levels = nullptr;       // (frames * steps_per_frame, bands): what was sampled
     const std::uint8_t* forced = nullptr; // (frames * steps_per_frame, bands): fed back instead of it
+    float* parameters = nullptr;          // (frames * steps_per_frame, bands, 3, mixtures): what it was drawn from
 
     // The same from a later frame on.
     Output from(std::size_t frame, const VocoderShape& shape) const;
