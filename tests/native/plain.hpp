@@ -40,7 +40,10 @@ struct Tiling {
     std::size_t height(std::size_t gate_rows) const { return layout == Layout::compact ? gate_rows : tile_rows; }
     // A matrix (rows, cols) without its contents.
     MatrixView shape(std::uint32_t rows, std::uint32_t cols, std::uint32_t gates) const {
-        return {layout, number, tile_rows, tile_cols, rows, cols, gates, nullptr, nullptr, nullptr, nullptr, nullptr};
+        MatrixView view{};
+        view.layout = layout, view.number = number, view.tile_rows = tile_rows, view.tile_cols = tile_cols;
+        view.rows = rows, view.cols = cols, view.gates = gates;
+        return view;
     }
 };
 
