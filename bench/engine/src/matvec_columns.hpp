@@ -5,7 +5,7 @@
 
 namespace lanewise::LANEWISE_ISA {
 
-// Words that two operations use, in a register: from memory twice, 16 x 1 took 1.25 times as long (Zen 5).
+// Words that two operations use, in a register: from memory twice, 16 x 1 took 1.1 to 1.3 times as long (Zen 5).
 template <int L> LW_INLINE Words<L> load_once(const void* p) {
     auto words = load_words<L>(p);
 #ifdef __AVX2__
