@@ -29,8 +29,9 @@ inline VocoderShape tiny_shape() {
     return s;
 }
 
-// The matrices of the GRU and the heads in the given layout, the convolutions dense unless `all_sparse`.
-inline Model random_model(Rng& rng, const VocoderShape& s, const Tiling& tiling, double kept, bool all_sparse = false) {
+// The matrices of the GRU and the heads in the given tilings, used in turn; the convolutions dense unless `all_sparse`.
+inline Model random_model(Rng& rng, const VocoderShape& s, const std::vector<Tiling>& used, double kept,
+                          bool all_sparse = false) {
     const auto spread = [](std::size_t inputs) { return 1.0 / std::sqrt(static_cast<double>(inputs)); };
     const std::size_t gates = 3 * s.hidden, parameters = s.bands * 3 * s.mixtures;
     Model model{s, {}, {}, {}};
@@ -54,10 +55,10 @@ inline Model random_model(Rng& rng, const VocoderShape& s, const Tiling& tiling,
     v["pqmf.synthesis"] = normal(rng, s.bands * s.pqmf_taps, 0.2);
 
     const auto add = [&](const std::string& name, std::size_t rows, std::size_t cols, std::size_t parts, bool sparse) {
-        const Tiling& used = sparse ? tiling : kTilings[0];
-        const std::size_t split = used.layout == Layout::dense ? 1 : parts;
-        model.plain[name] = random_plain(rng, used, rows, cols, split, kept, spread(cols));
-        model.packed[name] = pack(model.plain[name], used, split);
+        const Tiling& tiling = sparse ? used[model.plain.size() % used.size()] : kDense;
+        const std::size_t split = tiling.layout == Layout::dense ? 1 : parts;
+        model.plain[name] = random_plain(rng, tiling, rows, cols, split, kept, spread(cols));
+        model.packed[name] = pack(model.plain[name], split);
     };
     add("cond.conv1.weight", s.cond, s.conv1_taps * s.mels, 1, all_sparse);
     add("cond.conv2.weight", s.cond, s.conv2_taps * s.cond, 1, all_sparse);
@@ -67,6 +68,13 @@ inline Model random_model(Rng& rng, const VocoderShape& s, const Tiling& tiling,
     add("head.fc.weight", s.head, s.hidden, 1, true);
     add("head.out.weight", parameters, s.head, 1, true);
     return model;
+}
+
+// Whether an ISA has all kernels that a model needs.
+inline bool runs_model(const Isa& isa, const Model& model) {
+    return std::all_of(model.packed.begin(), model.packed.end(), [&](const auto& named) {
+        return named.first == "gru.w_embed" || find_kernel(*isa.kernels, named.second.shape()) != nullptr;
+    });
 }
 
 template <typename T> void put(std::string& file, std::size_t at, T value) {
@@ -100,9 +108,11 @@ private:
 
     explicit Writer(std::size_t begin) : begin_(begin) {}
 
-    template <typename T> std::string place(const std::vector<T>& values) {
+    template <typename T> std::string place(const std::vector<T>& values) { return place(values, values.size()); }
+    // Values of `size` elements.
+    template <typename T> std::string place(const std::vector<T>& values, std::size_t size) {
         const std::string where =
-            R"("offset":)" + std::to_string(begin_ + body_.size()) + R"(,"size":)" + std::to_string(values.size());
+            R"("offset":)" + std::to_string(begin_ + body_.size()) + R"(,"size":)" + std::to_string(size);
         body_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
         body_.resize(round_up(body_.size(), kAlignment));
         return where;
@@ -135,16 +145,12 @@ private:
         text.back() = ']';
         text += R"(,"matrices":[)";
         for (const auto& [name, m] : model.packed) {
-            const std::pair<const char*, std::uint32_t> sizes[] = {{"tile_rows", m.tiling.tile_rows()},
-                                                                   {"tile_cols", m.tiling.tile_cols()},
-                                                                   {"rows", m.rows},
-                                                                   {"cols", m.cols},
-                                                                   {"gates", m.gates}};
-            text += R"({"name":")" + name + R"(","layout":")" + m.tiling.name_ + R"(","number":"f32")";
-            for (const auto& [key, size] : sizes)
-                text += ",\"" + std::string(key) + "\":" + std::to_string(size);
-            text += R"(,"weights":{)" + place(m.weights) + R"(},"index":{)" + place(m.index) + R"(},"counts":{)" +
-                    place(m.counts) + R"(},"scales":{)" + place(std::vector<float>()) + "}},";
+            text += R"({"name":")" + name + R"(","layout":")" + m.tiling.layout_name() + R"(","number":")" +
+                    number_name(m.tiling.number) + R"(","tile_rows":)" + std::to_string(m.tiling.tile_rows) +
+                    R"(,"tile_cols":)" + std::to_string(m.tiling.tile_cols) + R"(,"rows":)" + std::to_string(m.rows) +
+                    R"(,"cols":)" + std::to_string(m.cols) + R"(,"gates":)" + std::to_string(m.gates) +
+                    R"(,"weights":{)" + place(m.weights, m.n_weights) + R"(},"index":{)" + place(m.index) +
+                    R"(},"counts":{)" + place(m.counts) + R"(},"scales":{)" + place(m.scales) + "}},";
         }
         text.back() = ']';
         return text + "}";

@@ -63,7 +63,11 @@ private:
     const std::vector<float>& vector(const std::string& name) const { return model_.vectors.at(name); }
     static double sigmoid(double x) { return 0.5 * (1.0 + std::tanh(0.5 * x)); }
 
-    Doubles product(const std::string& name, const Doubles& x) const { return model_.plain.at(name)(x); }
+    // Inputs are rounded as the number format of the matrix has it.
+    Doubles product(const std::string& name, const Doubles& x) const {
+        const Plain& plain = model_.plain.at(name);
+        return plain(as_read(plain.tiling, x));
+    }
 
     // Output frames of relu(convolution + bias); taps outside the utterance read zeros.
     std::vector<Doubles> convolve(const std::string& name, const std::vector<Doubles>& x, std::size_t taps,
@@ -108,7 +112,8 @@ private:
             for (std::size_t e = 0; e < s_.embed; ++e)
                 embedded.push_back(static_cast<double>(vector("embed")[(b * kLevels + previous[b]) * s_.embed + e]));
         }
-        const Doubles from_levels = product("gru.w_embed", embedded), from_mel = product("gru.w_cond", c);
+        const Doubles from_levels = model_.plain.at("gru.w_embed")(embedded); // folded when loaded, unrounded
+        const Doubles from_mel = product("gru.w_cond", c);
         const Doubles recurrent = product("gru.w_hh", h);
         const auto a = [&](std::size_t i) {
             return from_levels[i] + from_mel[i] + static_cast<double>(vector("gru.b_ih")[i]);

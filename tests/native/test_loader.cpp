@@ -2,7 +2,6 @@
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
-#include "stream.hpp"
 
 #include <limits>
 
@@ -61,7 +60,7 @@ void check_refused(const std::string& bytes, const std::string& expected) {
 }
 
 std::string good_file(Rng& rng, const Tiling& tiling) {
-    return Writer::bytes(random_model(rng, tiny_shape(), tiling, 1.0));
+    return Writer::bytes(random_model(rng, tiny_shape(), {tiling}, 1.0));
 }
 
 void run_briefly(const Vocoder& vocoder) {
@@ -69,10 +68,11 @@ void run_briefly(const Vocoder& vocoder) {
     const std::vector<float> mel(2 * s.mels, 0.5f);
     std::vector<float> audio(2 * s.samples_per_frame());
     std::vector<std::uint8_t> levels(2 * s.steps_per_frame * s.bands);
-    run(vocoder, {1, 2, 1.0}, mel.data(), 2, {audio.data(), levels.data(), nullptr});
+    vocoder.run({mel.data(), 2, 1, 2, 1.0, nullptr, audio.data(), levels.data()});
 }
 
-constexpr Tiling kStrips{"row_group", Layout::row_group, 4}, kRows{"dot_group", Layout::dot_group, 4};
+constexpr Tiling kStrips{Layout::row_group, Number::f32, 4, 1}, kRows{Layout::dot_group, Number::f32, 1, 4};
+constexpr Tiling kBf16{Layout::row_group, Number::bf16, 16, 1}, kInt8{Layout::row_group, Number::int8, 16, 1};
 
 } // namespace
 
@@ -153,10 +153,20 @@ TEST(header) {
         {{"mel_mean", "offset"}, "4294967232", "outside the file"},
         {{"mel_mean", "offset"}, "-64", "whole number"},
         {{"gru.w_hh", "layout"}, "\"spiral\"", "unknown matrix layout"},
+        {{"gru.w_hh", "layout"}, "1", "'layout'"},
         {{"gru.w_hh", "layout"}, "\"dense\"", "gru.w_hh"},
+        {{"gru.w_hh", "number"}, "\"f16\"", "unknown number format"},
+        {{"gru.w_hh", "number"}, "\"\"", "unknown number format"},
+        {{"gru.w_hh", "number"}, "8", "'number'"},
+        {{"gru.w_hh", "number"}, "\"int8\"", "gru.w_hh"},
         {{"gru.w_hh", "tile_rows"}, "8", "gru.w_hh"},
         {{"gru.w_hh", "tile_rows"}, "3", "no kernel"},
         {{"gru.w_hh", "tile_rows"}, "0", "'tile_rows' must be"},
+        {{"gru.w_hh", "tile_rows"}, "65", "'tile_rows' must be"},
+        {{"gru.w_hh", "tile_cols"}, "4", "gru.w_hh"},
+        {{"gru.w_hh", "tile_cols"}, "5", "no kernel"},
+        {{"gru.w_hh", "tile_cols"}, "0", "'tile_cols' must be"},
+        {{"gru.w_hh", "tile_cols"}, "4294967297", "'tile_cols' must be"},
         {{"gru.w_hh", "rows"}, "65536", "expected"},
         {{"gru.w_hh", "cols"}, "5", "expected"},
         {{"gru.w_hh", "gates"}, "2", "expected"},
@@ -165,6 +175,9 @@ TEST(header) {
         {{"gru.w_hh", "index", "size"}, "0", "number of indices"},
         {{"gru.w_hh", "counts", "size"}, "7", "number of tile counts"},
         {{"gru.w_hh", "counts", "size"}, "4294967295", "outside the file"},
+        {{"gru.w_hh", "scales", "size"}, "1", "number of scales"},
+        {{"gru.w_hh", "scales", "size"}, "-1", "whole number"},
+        {{"gru.w_hh", "scales", "offset"}, "32", "outside the file"},
     };
     const std::string good = good_file(rng, kStrips);
     for (const Case& each : cases) {
@@ -175,8 +188,8 @@ TEST(header) {
 }
 
 TEST(every_index) {
-    for (const Tiling& tiling : kTilings) {
-        const Model model = random_model(rng, tiny_shape(), tiling, 1.0);
+    for (const Tiling& tiling : tilings()) {
+        const Model model = random_model(rng, tiny_shape(), {tiling}, 1.0);
         const std::string good = Writer::bytes(model);
         for (const auto& [name, packed] : model.packed) {
             for (std::size_t i = 0; i < packed.index.size(); ++i) {
@@ -216,10 +229,62 @@ TEST(contents) {
     }
     std::string bad = strips; // strips of 4 rows keep columns 0 to 5
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
-    check_refused(bad, "increase");
+    check_refused(bad, "do not increase");
     bad = rows; // tiles of 4 columns start at 0 and 4
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
-    check_refused(bad, "tile");
+    check_refused(bad, "not the start of a tile");
+}
+
+TEST(number_formats) {
+    const std::string bf16 = good_file(rng, kBf16), int8 = good_file(rng, kInt8);
+    for (const std::uint16_t value : {0x7f80, 0xff80, 0x7fc0, 0xffff}) { // infinite or NaN
+        std::string bad = bf16;
+        set_blob(bad, "gru.w_hh", "weights", value);
+        check_refused(bad, "gru.w_hh: holds NaN");
+    }
+    for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+        std::string bad = int8;
+        set_blob(bad, "gru.w_hh", "scales", value);
+        check_refused(bad, "gru.w_hh: holds NaN");
+    }
+    const std::size_t weights = number(int8, {"gru.w_hh", "weights", "size"});
+    for (const std::size_t at : {std::size_t{0}, pick(rng, 0, weights - 1), weights - 1}) {
+        std::string bad = int8;
+        put(bad, number(int8, {"gru.w_hh", "weights", "offset"}) + at, std::int8_t{-128});
+        sign(bad);
+        check_refused(bad, "gru.w_hh: an int8 weight is -128");
+    }
+    for (const char* size : {"0", "17", "19"}) { // instead of one scale per row
+        std::string bad = int8;
+        set(bad, {"gru.w_hh", "scales", "size"}, size);
+        check_refused(bad, "gru.w_hh: wrong number of scales");
+    }
+    std::string bad = bf16;
+    set(bad, {"gru.w_hh", "scales", "size"}, "18");
+    check_refused(bad, "gru.w_hh: wrong number of scales");
+    bad = bf16; // columns share chunks by pairs: one column less would be whole chunks still
+    set(bad, {"gru.w_hh", "weights", "size"}, std::to_string(number(bf16, {"gru.w_hh", "weights", "size"}) - 16));
+    check_refused(bad, "gru.w_hh: number of weights");
+}
+
+// A model that is whole, on an ISA without its kernels.
+TEST(missing_kernels) {
+    for (const Isa& isa : host_isas()) {
+        for (const Tiling& tiling : tilings()) {
+            const Model model = random_model(rng, tiny_shape(), {tiling}, 1.0);
+            MemoryFile file;
+            file.set(Writer::bytes(model));
+            std::string message;
+            try {
+                run_briefly(Vocoder(file.path(), isa.name));
+            } catch (const Error& error) {
+                message = error.what();
+            }
+            CHECK(message.empty() == runs_model(isa, model), message);
+            CHECK(message.empty() || message.find(std::string("no kernel on ") + isa.name) != std::string::npos,
+                  message);
+        }
+    }
 }
 
 // An empty sparse matrix may be large and take no bytes of the file; what it unfolds to is bounded.
@@ -232,7 +297,7 @@ TEST(unfolded_size) {
 
 // With the checksum made right, any content is refused or runs.
 TEST(random_damage) {
-    for (const Tiling& tiling : kTilings) {
+    for (const Tiling& tiling : tilings()) {
         const std::string good = good_file(rng, tiling);
         MemoryFile file;
         int ran = 0;

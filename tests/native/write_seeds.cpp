@@ -1,4 +1,5 @@
-// Writes one tiny packed model per layout, from which the fuzzer starts: write_seeds FOLDER.
+// Writes a few tiny packed models with a matrix of every tile in them, from which the fuzzer starts: write_seeds
+// FOLDER.
 #include "model.hpp"
 
 #include <cstdio>
@@ -15,15 +16,23 @@ int main(int argc, char** argv) {
     }
     Rng rng(1); // always the same bytes: they are kept in the repository
     VocoderShape s = tiny_shape();
-    s.embed = 1, s.hidden = 5;
-    for (const Tiling& tiling : kTilings) {
-        const std::string bytes = Writer::bytes(random_model(rng, s, tiling, 0.6, true));
-        const std::string name = std::string(tiling.name_) + "-" + std::to_string(tiling.group) + ".lwm";
-        std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
-        stream << bytes;
-        if (!stream.flush()) {
-            std::fprintf(stderr, "%s: cannot write %s\n", argv[1], name.c_str());
-            return 1;
+    s.embed = 1, s.hidden = 5, s.cond = 3, s.mels = 2, s.head = 4, s.mixtures = 1;
+    constexpr std::size_t kMatrices = 7; // of a model, each of another tile
+    for (const Number number : {Number::f32, Number::bf16, Number::int8}) {
+        std::vector<Tiling> all;
+        std::copy_if(tilings().begin(), tilings().end(), std::back_inserter(all),
+                     [&](const Tiling& tiling) { return tiling.number == number; });
+        for (std::size_t at = 0; at < all.size(); at += kMatrices) {
+            const auto begin = all.begin() + static_cast<std::ptrdiff_t>(at);
+            const std::vector<Tiling> used(
+                begin, all.begin() + static_cast<std::ptrdiff_t>(std::min(at + kMatrices, all.size())));
+            const std::string name = std::string(number_name(number)) + "-" + std::to_string(at / kMatrices) + ".lwm";
+            std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
+            stream << Writer::bytes(random_model(rng, s, used, 0.6, true));
+            if (!stream.flush()) {
+                std::fprintf(stderr, "%s: cannot write %s\n", argv[1], name.c_str());
+                return 1;
+            }
         }
     }
 }
