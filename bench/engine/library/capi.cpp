@@ -113,7 +113,7 @@ void lanewise_stream_free(lanewise_stream* stream) {
 
 ptrdiff_t lanewise_push(lanewise_stream* stream, const float* mel, size_t frames) {
     return guarded<ptrdiff_t>(-1, [&] {
-        if (stream->finished)
+        if (stream->finished && frames > 0)
             throw Error("this stream has been finished; start another for the next utterance");
         const std::size_t taken = std::min(frames, stream->stream.room());
         require_finite(mel, taken * stream->shape.mels, "mel");
