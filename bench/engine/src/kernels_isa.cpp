@@ -4,6 +4,7 @@
 #include "matvec.hpp"
 #include "matvec_block.hpp"
 #include "matvec_columns.hpp"
+#include "matvec_vnni.hpp"
 
 namespace lanewise::LANEWISE_ISA {
 
@@ -30,7 +31,11 @@ constexpr MatVecEntry kProducts[] = {
     {Layout::row_group, Number::int8, 4, 4, blocks<DotInt8, 4, 4>},
     {Layout::row_group, Number::int8, 8, 4, blocks<DotInt8, 8, 4>},
     {Layout::row_group, Number::int8, 16, 4, blocks<DotInt8, 16, 4>},
+#ifdef __AVX512VBMI__
+    {Layout::row_group, Number::int8, 16, 1, columns_picked},
+#else
     {Layout::row_group, Number::int8, 16, 1, columns_int8<16>},
+#endif
 #endif
 };
 

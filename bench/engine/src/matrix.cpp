@@ -130,12 +130,12 @@ Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixPar
             require(values[i] != -128, "an int8 weight is -128"); // sums of two products then fit into 16 bits
     }
 
-    weight_bytes_ = parts.n_weights * number_bytes(shape.number);
+    view_.weight_bytes = parts.n_weights * number_bytes(shape.number);
     index_bytes_ = parts.n_index * sizeof(std::uint16_t);
-    weights_ = Aligned<unsigned char>(weight_bytes_ + kReadAhead);
-    if (weight_bytes_)
-        std::memcpy(weights_.data(), parts.weights, weight_bytes_);
-    index_ = Aligned<std::uint16_t>(parts.n_index + kReadAhead);
+    weights_ = Aligned<unsigned char>(view_.weight_bytes + kReadAhead);
+    if (view_.weight_bytes)
+        std::memcpy(weights_.data(), parts.weights, view_.weight_bytes);
+    index_ = Aligned<std::uint16_t>(parts.n_index + kReadAhead / sizeof(std::uint16_t));
     if (index_bytes_)
         std::memcpy(index_.data(), parts.index, index_bytes_);
     counts_ = Aligned<std::uint32_t>(parts.counts, parts.n_counts);
@@ -161,12 +161,12 @@ void Matrix::sum_rows() {
 
 std::size_t Matrix::bytes() const {
     const std::size_t per_row = view_.number == Number::int8 ? view_.rows * (sizeof(float) + sizeof(std::int32_t)) : 0;
-    return weight_bytes_ + index_bytes_ + counts_.size() * sizeof(std::uint32_t) + per_row;
+    return view_.weight_bytes + index_bytes_ + counts_.size() * sizeof(std::uint32_t) + per_row;
 }
 
 std::uint64_t Matrix::read(std::uint64_t (*reader)(const void*, std::size_t)) const {
     const std::size_t rows = view_.number == Number::int8 ? view_.rows : 0;
-    return reader(weights_.data(), weight_bytes_) | reader(index_.data(), index_bytes_) |
+    return reader(weights_.data(), view_.weight_bytes) | reader(index_.data(), index_bytes_) |
            reader(counts_.data(), counts_.size() * sizeof(std::uint32_t)) |
            reader(scales_.data(), rows * sizeof(float)) | reader(offsets_.data(), rows * sizeof(std::int32_t));
 }

@@ -43,7 +43,7 @@ constexpr std::size_t kPanelRows = 64;
 constexpr std::size_t kSmallPanelRows = 16;
 constexpr std::size_t kMaxExtent = 65536; // of rows and of columns: an index is 16 bits wide
 constexpr std::size_t kInputPadding = 64; // readable zero floats that every kernel may expect behind its input
-constexpr std::size_t kReadAhead = 64;    // bytes behind weights, and entries behind indices, that kernels may read
+constexpr std::size_t kReadAhead = 256;   // zero bytes behind weights and indices that kernels may read
 
 // What a kernel sees: plain pointers into aligned memory.
 struct MatrixView {
@@ -52,6 +52,7 @@ struct MatrixView {
     std::uint32_t tile_rows, tile_cols; // 1 x 1 where the layout has no tiles
     std::uint32_t rows, cols, gates;
     const void* weights;
+    std::size_t weight_bytes;
     const std::uint16_t* index;
     const std::uint32_t* counts;
     const float* scales;         // int8: (rows)
@@ -93,7 +94,7 @@ private:
     void sum_rows();
 
     MatrixView view_{};
-    std::size_t weight_bytes_ = 0, index_bytes_ = 0;
+    std::size_t index_bytes_ = 0;
     Aligned<unsigned char> weights_;
     Aligned<std::uint16_t> index_;
     Aligned<std::uint32_t> counts_;
