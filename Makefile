@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CXX_SOURCES := bench/engine/src/* bench/models/native/*.cpp bench/models/native/*.h tests/native/*.cpp tests/native/*.hpp
-NATIVE := $(wildcard bench/engine/CMakeLists.txt bench/engine/src/* bench/models/native/*)
+CXX_SOURCES := bench/engine/src/* bench/engine/include/*.h bench/engine/library/*.?pp bench/engine/examples/*.c bench/models/native/*.cpp bench/models/native/*.h tests/native/*.cpp tests/native/*.hpp
+NATIVE := $(wildcard bench/engine/CMakeLists.txt bench/engine/src/* bench/engine/library/* bench/models/native/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test native lint format clean

@@ -14,15 +14,13 @@ template <typename Entry> LW_INLINE V table_entries(const void* row, std::size_t
     if constexpr (std::is_same_v<Entry, float>) {
         return load_n(p, lanes);
     } else {
-        Simd<kLanes>::of<Entry> entries{};
-        if (lanes < kLanes)
-            __builtin_memcpy(&entries, p, lanes * sizeof(Entry));
-        else
-            __builtin_memcpy(&entries, p, sizeof entries);
-        if constexpr (std::is_same_v<Entry, std::uint16_t>)
-            return from_bits(convert<Simd<kLanes>::i32>(entries) << 16);
-        else
-            return convert<V>(entries);
+        Entry some[kLanes] = {};
+        if (lanes < kLanes) {
+            __builtin_memcpy(some, p, lanes * sizeof(Entry));
+            p = some;
+        }
+        const Simd<kLanes>::i32 wide = load_wide(p);
+        return std::is_same_v<Entry, std::int8_t> ? to_float(wide) : from_bits(wide << 16);
     }
 }
 

@@ -5,8 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 namespace lanewise {
 
@@ -40,33 +38,21 @@ std::uint64_t checksum(const unsigned char* file, std::size_t bytes) {
     return hash;
 }
 
-PackedFile::PackedFile(const std::string& path) : path_(path) {
+PackedFile::PackedFile(const std::string& path) : path_(path), bytes_(path) {
     const auto require = [&path](bool good, const std::string& what) {
         if (!good)
             throw Error(path + ": " + what);
     };
-    std::error_code missing;
-    require(std::filesystem::exists(path, missing), "cannot be opened: there is no such file");
-    require(std::filesystem::is_regular_file(path, missing), "is not a regular file");
-    const std::uint64_t size = std::filesystem::file_size(path, missing);
-    std::ifstream stream(path, std::ios::binary);
-    require(stream.is_open() && !missing, "cannot be opened; check its permissions");
-
-    unsigned char prefix[kPrefixBytes] = {};
-    stream.read(reinterpret_cast<char*>(prefix), kPrefixBytes);
-    require(stream.good() && std::memcmp(prefix, kMagic, 8) == 0,
+    const std::uint64_t size = bytes_.size();
+    require(size >= kPrefixBytes && std::memcmp(bytes_.data(), kMagic, 8) == 0,
             "is not a packed model (no LANEWISE mark at its start); make one with `lanewise pack`");
-    const auto version = read_at<std::uint32_t>(prefix, 8);
+    const auto version = read_at<std::uint32_t>(bytes_.data(), 8);
     require(version == kVersion, "has format version " + std::to_string(version) + ", this engine reads " +
                                      std::to_string(kVersion) + "; pack the model again");
-    const auto declared = read_at<std::uint64_t>(prefix, 16);
+    const auto declared = read_at<std::uint64_t>(bytes_.data(), 16);
     require(declared == size, "is truncated or has been appended to: " + std::to_string(size) + " bytes, " +
                                   std::to_string(declared) + " expected; pack or copy it again");
     require(size <= kMaxFileBytes, "is larger than any packed model (" + std::to_string(kMaxFileBytes) + " bytes)");
-    bytes_.resize(size);
-    stream.seekg(0);
-    stream.read(reinterpret_cast<char*>(bytes_.data()), static_cast<std::streamsize>(size));
-    require(stream.good(), "cannot be read");
     require(checksum(bytes_.data(), bytes_.size()) == read_at<std::uint64_t>(bytes_.data(), 24),
             "has been altered since it was packed (wrong checksum); pack or copy it again");
     const auto header_bytes = read_at<std::uint32_t>(bytes_.data(), 12);
@@ -96,7 +82,7 @@ template <typename T> PackedFile::Blob<T> PackedFile::blob(const std::string& na
     if (offset % kAlignment || offset > bytes || size > (bytes - offset) / sizeof(T)) {
         throw Error("'" + name + "' lies outside the file");
     }
-    // The buffer is aligned for any fundamental type, and so is every offset.
+    // The file is aligned to a page, and every offset to kAlignment.
     return {reinterpret_cast<const T*>(bytes_.data() + offset), static_cast<std::size_t>(size)};
 }
 

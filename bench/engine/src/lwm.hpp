@@ -12,6 +12,7 @@
 #pragma once
 
 #include "json.hpp"
+#include "mapped_file.hpp"
 #include "matrix.hpp"
 
 #include <cstdint>
@@ -34,8 +35,6 @@ class PackedFile {
 public:
     // Reads and verifies the file; throws Error naming it and what is wrong. No byte outside it is ever read.
     explicit PackedFile(const std::string& path);
-    PackedFile(const PackedFile&) = delete; // the header's text points into the bytes
-    PackedFile& operator=(const PackedFile&) = delete;
 
     const std::string& path() const { return path_; }
     std::string_view header_text() const { return header_text_; }
@@ -55,7 +54,7 @@ private:
     template <typename T> Blob<T> blob(const std::string& name, const Json& where) const;
 
     std::string path_;
-    std::vector<unsigned char> bytes_;
+    MappedFile bytes_;
     std::string_view header_text_;
     Json header_;
 };

@@ -20,15 +20,10 @@ constexpr int kLanes = LANEWISE_LANES;
 template <int L> struct Simd {
     typedef float f32 __attribute__((vector_size(L * sizeof(float))));
     typedef std::int32_t i32 __attribute__((vector_size(L * sizeof(std::int32_t))));
-    template <typename T> struct Of {
-        typedef T type __attribute__((vector_size(L * sizeof(T))));
-    };
-    template <typename T> using of = typename Of<T>::type;
 };
 template <> struct Simd<1> {
     typedef float f32;
     typedef std::int32_t i32;
-    template <typename T> using of = T;
 };
 template <int L> using Vec = typename Simd<L>::f32;
 using V = Vec<kLanes>;
@@ -94,12 +89,38 @@ template <int L, typename Mask> LW_INLINE int count_true(Mask mask) {
     if constexpr (L == 1)
         return mask;
 }
-// Lane by lane to another type.
-template <typename To, typename From> LW_INLINE To convert(From v) {
-    if constexpr (kLanes == 1)
-        return static_cast<To>(v);
+// kLanes narrow integers as wide ones. The compiler alone converts lane by lane, which tripled the time of the gates.
+template <typename T> LW_INLINE Simd<kLanes>::i32 load_wide(const T* p) {
+    constexpr bool kSigned = T(-1) < T(0);
+    static_assert(sizeof(T) == (kSigned ? 1 : 2), "int8 or uint16");
+#if LANEWISE_LANES == 16
+    if constexpr (kSigned)
+        return (Simd<kLanes>::i32)_mm512_maskz_cvtepi8_epi32(0xffff,
+                                                             _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p)));
     else
-        return __builtin_convertvector(v, To);
+        return (Simd<kLanes>::i32)_mm512_maskz_cvtepu16_epi32(
+            0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)));
+#elif LANEWISE_LANES == 8
+    if constexpr (kSigned)
+        return (Simd<kLanes>::i32)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(p)));
+    else
+        return (Simd<kLanes>::i32)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p)));
+#elif LANEWISE_LANES == 4 && defined(__SSE4_2__)
+    if constexpr (kSigned)
+        return (Simd<kLanes>::i32)_mm_cvtepi8_epi32(_mm_loadu_si32(p));
+    else
+        return (Simd<kLanes>::i32)_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(p)));
+#elif LANEWISE_LANES == 4
+    return Simd<kLanes>::i32{p[0], p[1], p[2], p[3]};
+#else
+    return *p;
+#endif
+}
+template <typename I> LW_INLINE V to_float(I v) {
+    if constexpr (sizeof(I) == sizeof(std::int32_t))
+        return static_cast<V>(v);
+    else
+        return __builtin_convertvector(v, V);
 }
 // a < b ? a : b, and with >; the compiler alone makes two instructions of each (and GCC 12 warns of the plain
 // intrinsic, hence the mask).

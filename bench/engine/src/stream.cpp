@@ -40,10 +40,14 @@ Stream::Stream(const Vocoder& vocoder, const Sampling& sampling)
     level_.fill(kSilentLevel);
 }
 
+std::size_t Stream::room() const {
+    const std::size_t reserved = vocoder_.shape().conv1_right(); // for the zero frames of finish()
+    return finished_ ? 0 : mel_.room() - reserved;
+}
+
 std::size_t Stream::push(const float* mel, std::size_t frames) {
     const VocoderShape& s = vocoder_.shape();
-    const std::size_t reserved = s.conv1_right(); // for the zero frames of finish()
-    const std::size_t taken = finished_ ? 0 : std::min(frames, mel_.room() - reserved);
+    const std::size_t taken = std::min(frames, room());
     for (std::size_t i = 0; i < taken; ++i) {
         vocoder_.kernels_->normalise(s.mels, mel + i * s.mels, vocoder_.mel_mean_.data(), vocoder_.mel_scale_.data(),
                                      mel_.add());

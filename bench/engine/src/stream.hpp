@@ -33,8 +33,9 @@ public:
 
     Stream(const Vocoder& vocoder, const Sampling& sampling);
 
-    // Takes as many of the frames (frames, mels) as there is room for, at least kBlockFrames when nothing can be
-    // pulled; returns how many.
+    // Frames that can be pushed now; at least kBlockFrames when none can be pulled, until the stream is finished.
+    std::size_t room() const;
+    // Takes as many of the frames (frames, mels) as there is room for; returns how many.
     std::size_t push(const float* mel, std::size_t frames);
     // No frame follows: those held back for want of their right context can be pulled.
     void finish();
