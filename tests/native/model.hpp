@@ -139,7 +139,7 @@ private:
         for (const auto& [name, size] : dims)
             text += '"' + std::string(name) + "\":" + std::to_string(size) + ',';
         text.back() = '}';
-        text += R"(,"vectors":[)";
+        text += R"(,"tables":"f32","vectors":[)";
         for (const auto& [name, values] : model.vectors)
             text += R"({"name":")" + name + R"(",)" + place(values) + "},";
         text.back() = ']';

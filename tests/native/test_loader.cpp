@@ -2,6 +2,7 @@
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
+#include "stream.hpp"
 
 #include <limits>
 
@@ -68,7 +69,7 @@ void run_briefly(const Vocoder& vocoder) {
     const std::vector<float> mel(2 * s.mels, 0.5f);
     std::vector<float> audio(2 * s.samples_per_frame());
     std::vector<std::uint8_t> levels(2 * s.steps_per_frame * s.bands);
-    vocoder.run({mel.data(), 2, 1, 2, 1.0, nullptr, audio.data(), levels.data()});
+    run(vocoder, {1, 2, 1.0}, mel.data(), 2, {audio.data(), levels.data()});
 }
 
 constexpr Tiling kStrips{Layout::row_group, Number::f32, 4, 1}, kRows{Layout::dot_group, Number::f32, 1, 4};

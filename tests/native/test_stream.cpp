@@ -60,7 +60,7 @@ TEST(counter) {
 
 TEST(pieces) {
     for (int round = 0; round < 30; ++round) {
-        const Model model = random_model(rng, random_shape(rng), kTilings[pick(rng, 0, std::size(kTilings) - 1)], 0.5);
+        const Model model = random_model(rng, random_shape(rng), {tilings()[pick(rng, 0, tilings().size() - 1)]}, 0.5);
         const VocoderShape& s = model.shape;
         MemoryFile file;
         file.set(Writer::bytes(model));
@@ -68,6 +68,8 @@ TEST(pieces) {
         const std::vector<float> mel = normal(rng, frames * s.mels);
         const Sampling sampling{rng(), rng(), 0.8};
         for (const Isa& isa : host_isas()) {
+            if (!runs_model(isa, model))
+                continue;
             const Vocoder vocoder(file.path(), isa.name);
             std::vector<float> whole(frames * s.samples_per_frame()), pieces(whole.size());
             run(vocoder, sampling, mel.data(), frames, {whole.data(), nullptr, nullptr});

@@ -39,11 +39,6 @@ VocoderShape read_shape(const Json& dims) {
     return s;
 }
 
-// Number format of the embedding tables; f32 where the file does not say.
-Number table_number(const Json& header) {
-    return header.find("tables") ? parse_number(header.string("tables")) : Number::f32;
-}
-
 } // namespace
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
@@ -68,7 +63,7 @@ void Vocoder::load(const PackedFile& file) {
     { // first, since it takes the most memory for a while
         const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);
         const Aligned<float> embed = file.vector("embed", s.bands * kLevels * s.embed);
-        tables_ = Tables(table_number(file.header()), w_embed.view(), embed.data(), s.bands);
+        tables_ = Tables(parse_number(file.header().string("tables")), w_embed.view(), embed.data(), s.bands);
     }
     mel_mean_ = file.vector("mel_mean", s.mels);
     mel_scale_ = file.vector("mel_std", s.mels);
