@@ -92,7 +92,7 @@ class Vocoder:
         self,
         mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
         indices: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    ) -> Annotated[NDArray[numpy.float32], dict(order="C")]: ...
+    ) -> NDArray[numpy.float32]: ...
     def run_ns(
         self,
         mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],

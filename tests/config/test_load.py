@@ -46,8 +46,8 @@ def test_defaults_that_follow_from_other_keys() -> None:
     [
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
                                    "lambda, target, tile"]),
-        ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, pack, "
-                         "prune, reg, seed, simd, task, train"]),
+        ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
+                         "pack, prune, reg, seed, simd, task, train"]),
         ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of none, magnitude, "
                                           "random; did you mean 'magnitude'?"]),
         ("prune:\n  sparsity: 1.5\n", ["t.yaml:2: prune.sparsity: got 1.5, expected less than or equal to 1"]),

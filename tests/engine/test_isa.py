@@ -59,3 +59,13 @@ def test_missing_compiler_is_one_clear_message(tmp_path: Path) -> None:
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert "Lanewise needs a C++20 compiler" in run.stderr
+
+
+def test_readme_lists_the_kernels_that_exist() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for fmt in ("f32", "bf16", "int8"):
+        cells = next(line for line in readme.splitlines() if line.startswith(f"| {fmt} |")).split("|")
+        tiles, named = ([word.strip() for word in cell.split(",")] for cell in cells[2:4])
+        rows = [row for row in table.rows() if row["format"] == fmt]
+        assert tiles == list(dict.fromkeys(row["tile"] for row in rows))
+        assert set(named) - {"neon"} == {str(row["isa"]) for row in rows} - {"neon"}  # a build has x86's or Arm's

@@ -83,8 +83,8 @@ struct Kernels {
     void (*tanh)(std::size_t n, const float* x, float* y);
     // OR of all whole vectors of a buffer, read with the widest loads.
     std::uint64_t (*read)(const void* buffer, std::size_t bytes);
-    // Multiply-adds from registers alone, `steps` rounds of them; return the operations done, 0 where the host lacks the
-    // format's instruction.
+    // Multiply-adds from registers alone, `steps` rounds of them; return the operations done, 0 where the host lacks
+    // the format's instruction.
     std::uint64_t (*peak_f32)(std::uint64_t steps);
     std::uint64_t (*peak_bf16)(std::uint64_t steps);
     std::uint64_t (*peak_int8)(std::uint64_t steps);

@@ -43,7 +43,7 @@ class RtfResult:
     dense
         What the dense figure was taken from: "given", "itself" or "twin" (same sizes, random weights).
     format, isa
-        Number format and instruction set.
+        Number format of the recurrent matrix (the dense twin has the same), and instruction set.
     samples, rejected
         Accepted samples of the model, and rejected samples of the whole run.
     samples_us
@@ -165,7 +165,7 @@ def measure_rtf(
         vs_dense=us["dense"] / us["model"],
         vs_limit=us["limit"] / us["kernel"],
         dense=source,
-        format="f32",
+        format=_entry(header)["number"],
         isa=model.isa,
         samples=len(run.timings["model"].samples_us),
         rejected=run.rejected,
@@ -208,10 +208,16 @@ def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: 
 
 
 def pack_twin(path: Path, header: Mapping[str, Any]) -> None:
-    """Pack a dense model of the header's architecture with random weights."""
+    """Pack a dense model of the header's architecture and number formats with random weights."""
     from bench.engine.pack import pack_vocoder
 
-    pack_vocoder(path, header["arch"], random_tensors(header["dims"]))
+    numbers = {matrix["name"]: matrix["number"] for matrix in header["matrices"]}
+    pack_vocoder(path, header["arch"], random_tensors(header["dims"]), fmt=numbers, tables=header["tables"])
+
+
+def _entry(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the header says of the recurrent matrix."""
+    return next(matrix for matrix in header["matrices"] if matrix["name"] == RECURRENT)
 
 
 def random_tensors(dims: Mapping[str, int], seed: int = 0) -> dict[str, NDArray[np.float32]]:
