@@ -6,10 +6,12 @@ from typing import Any
 
 from bench.config.schema import TrialConfig
 
-NOT_IN_HASH = ("arm", "data.cache", "measure.audio_clips", "train.checkpoint_every")
+NOT_IN_HASH = ("arm", "data.cache", "measure.audio_clips", "measure.patience_s", "train.checkpoint_every")
 """Keys that cannot change a result: two trials that differ only here are the same trial."""
 
-_NOT_IN_PARAMS = ("data.cache", "measure.audio_clips", "train.checkpoint_every", "train.validate_every")
+_NOT_IN_PARAMS = (
+    "data.cache", "measure.audio_clips", "measure.patience_s", "train.checkpoint_every", "train.validate_every",
+)  # fmt: skip
 
 
 def dump(config: TrialConfig) -> dict[str, Any]:

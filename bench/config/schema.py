@@ -214,6 +214,8 @@ class Measure(Section):
     validation clips of the shipped dense model: ESTOI 0.893 and DNSMOS 3.02 against 0.883 and 2.90 at 1."""
     speed: bool = True
     """Whether real-time factor and kernel time are measured (alone on the host)."""
+    patience_s: float = Field(default=60, gt=0, le=3600)
+    """Seconds that a timing waits for samples at the nominal clock before it stands as `unstable`."""
 
 
 class TrialConfig(Section):

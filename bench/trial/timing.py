@@ -45,9 +45,11 @@ def timed_stage(trial: Trial, stage: Stage, name: str, model: str) -> dict[str, 
     """
 
     def measured() -> dict[str, Any]:
+        from bench.measure.speed.gate import GateRules
         from bench.measure.speed.rtf import measure_rtf
 
-        result = measure_rtf(trial.folder / model, isa=trial.isa)
+        rules = GateRules(patience_s=trial.config.measure.patience_s)
+        result = measure_rtf(trial.folder / model, isa=trial.isa, rules=rules)
         return {"metrics": {key: getattr(result, key) for key in METRICS}, "timing": result.timing()}
 
     def again(kept: dict[str, Any]) -> dict[str, Any]:

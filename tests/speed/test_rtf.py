@@ -14,7 +14,8 @@ from bench.engine.vocoder import read_header
 from bench.errors import LanewiseError, UsageError
 from bench.measure.speed.gate import GateRules
 from bench.measure.speed.kernels import random_matrix
-from bench.measure.speed.rtf import RtfResult, measure_rtf, pack_twin, random_tensors, scale_parts
+from bench.measure.speed.like import Like
+from bench.measure.speed.rtf import RtfResult, measure_rtf, median_parts, pack_twin, random_tensors, scale_parts
 
 DIMS = {
     "bands": 4, "hidden": 32, "embed": 8, "cond": 16, "head": 16, "mixtures": 2, "mels": 20,
@@ -106,7 +107,8 @@ def test_twin_has_the_same_sizes_and_speaks(sparse: Path, tmp_path: Path) -> Non
 
 def test_parts_keep_their_shares_and_sum_to_the_whole() -> None:
     split = [{"a": 1.0, "b": 3.0}] * 3 + [{"a": 9.0, "b": 9.0}] * 2
-    assert scale_parts(split, 2.0) == pytest.approx({"a": 0.5, "b": 1.5})
+    assert median_parts(split) == {"a": 1.0, "b": 3.0}
+    assert scale_parts(median_parts(split), 2.0) == pytest.approx({"a": 0.5, "b": 1.5})
 
 
 def test_command_prints_the_contract(sparse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +126,24 @@ def test_command_prints_the_contract(sparse: Path, monkeypatch: pytest.MonkeyPat
     text = CliRunner().invoke(command, [str(sparse)], catch_exceptions=False).stdout
     assert text.startswith("RTF ")
     assert "dense twin" in text
+    shapes = ["--like", "32:0.5:16x4:int8", "--like", "32:0:dense:f32"]
+    rows = json.loads(CliRunner().invoke(command, [str(sparse), *shapes, "--json"], catch_exceptions=False).stdout)
+    assert [row["model"] for row in rows] == [str(sparse), "GRU 32 16x4 50% int8", "GRU 32 dense f32"]
+    assert [row["format"] for row in rows] == ["f32", "int8", "f32"]
+    table = CliRunner().invoke(command, shapes, catch_exceptions=False).stdout.splitlines()
+    assert table[0].split()[:2] == ["model", "RTF"]
+    assert len(table) >= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("512:0.7:16x4", "HIDDEN:SPARSITY:TILE:FORMAT"),
+        ("x:0.7:16x4:int8", "HIDDEN:SPARSITY:TILE:FORMAT"),
+        ("512:1.5:16x4:int8", "HIDDEN:SPARSITY:TILE:FORMAT"),
+        ("512:0.5:8x1:int8", "no kernel for tile 8x1 in int8"),
+    ],
+)
+def test_impossible_shapes_are_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Like.parse(text)

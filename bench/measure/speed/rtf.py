@@ -36,6 +36,8 @@ class RtfResult:
     parts_us
         The same split into conditioning, gru, heads, sampling, synthesis; sums to `us_per_step`. The shares come from
         runs of the same interleaved measurement that read the clock after each part.
+    parts_sum_us
+        What those runs' parts added up to, as measured, before they were scaled to `us_per_step`.
     kernel_us, limit_us
         The recurrent product alone, and reading its bytes.
     vs_dense, vs_limit
@@ -61,6 +63,7 @@ class RtfResult:
     rtf_dense: float
     us_per_step: float
     parts_us: dict[str, float]
+    parts_sum_us: float
     kernel_us: float
     limit_us: float
     vs_dense: float
@@ -154,12 +157,14 @@ def measure_rtf(
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
     us = {name: run.us(name) / calls for name, calls in per_call.items()}
     step_us = header["dims"]["bands"] / SAMPLE_RATE_HZ * 1e6
+    budget = median_parts(parts)
     objections = {name: run.timings[name].why for name in per_call if run.timings[name].why}
     return RtfResult(
         rtf=us["model"] / step_us,
         rtf_dense=us["dense"] / step_us,
         us_per_step=us["model"],
-        parts_us=scale_parts(parts, us["model"]),
+        parts_us=scale_parts(budget, us["model"]),
+        parts_sum_us=sum(budget.values()),
         kernel_us=us["kernel"],
         limit_us=us["limit"],
         vs_dense=us["dense"] / us["model"],
@@ -179,16 +184,19 @@ def measure_rtf(
     )
 
 
-def scale_parts(parts: list[dict[str, float]], us_per_step: float) -> dict[str, float]:
-    """Median of each part over the faster half of the split runs, scaled to sum to the unsplit time of a step.
+def median_parts(parts: list[dict[str, float]]) -> dict[str, float]:
+    """Median of each part over the faster half of the split runs.
 
-    The faster half: split runs are not gated one by one, and shares must not mix clock states. The scaling takes out
-    what reading the clock cost (up to 0.1 us a step).
+    The faster half: split runs are not gated one by one, and shares must not mix clock states.
     """
     faster = sorted(parts, key=lambda p: sum(p.values()))[: max(1, (len(parts) + 1) // 2)]
-    medians = {name: statistics.median(p[name] for p in faster) for name in faster[0]}
-    scale = us_per_step / sum(medians.values())
-    return {name: value * scale for name, value in medians.items()}
+    return {name: statistics.median(p[name] for p in faster) for name in faster[0]}
+
+
+def scale_parts(budget: Mapping[str, float], us_per_step: float) -> dict[str, float]:
+    """Scale parts to sum to the unsplit time of a step: takes out what reading the clock cost (up to 0.1 us)."""
+    scale = us_per_step / sum(budget.values())
+    return {name: value * scale for name, value in budget.items()}
 
 
 def _is_dense(header: Mapping[str, Any]) -> bool:
