@@ -210,6 +210,9 @@ def test_bad_usage(installed: Path, model: Path, mel: Any, tmp_path: Path) -> No
     assert "ISA 'mmx' cannot run" in synth(installed, *files, "--isa", "mmx", code=1)
     assert "no such file" in synth(installed, tmp_path / "none.lwm", *files[1:], code=1)
     assert "cannot be written" in synth(installed, *files[:2], tmp_path / "none" / "o.wav", code=1)
+    (tmp_path / "folder").mkdir()
+    assert "folder: cannot be written" in synth(installed, *files[:2], tmp_path / "folder", code=1)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
 def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Path, mel: Any, tmp_path: Path) -> None:
