@@ -236,6 +236,26 @@ TEST(contents) {
     check_refused(bad, "not the start of a tile");
 }
 
+// What fills up chunks, tiles, strips and panels must be zero: kernels multiply it with whatever lies there.
+TEST(padding) {
+    constexpr std::size_t kRows = 21, kCols = 7; // in 3 gates that fit no tile but 1 x 1
+    for (const Tiling& tiling : tilings()) {
+        Packed packed = pack(random_plain(rng, tiling, kRows, kCols, 3, 1.0), 3);
+        std::size_t refused = 0;
+        for (std::size_t i = 0; i < packed.n_weights; ++i) {
+            unsigned char& byte = packed.weights[(i + 1) * number_bytes(tiling.number) - 1];
+            byte ^= 1;
+            try {
+                packed.matrix();
+            } catch (const Error& error) {
+                refused += std::string(error.what()).find("matrix: holds weights outside") == 0;
+            }
+            byte ^= 1;
+        }
+        CHECK(refused == packed.n_weights - kRows * kCols, tiling.name());
+    }
+}
+
 TEST(number_formats) {
     const std::string bf16 = good_file(rng, kBf16), int8 = good_file(rng, kInt8);
     for (const std::uint16_t value : {0x7f80, 0xff80, 0x7fc0, 0xffff}) { // infinite or NaN
