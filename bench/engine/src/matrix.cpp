@@ -25,7 +25,7 @@ Number parse_number(const std::string& name) {
         if (name == number_name(number))
             return number;
     }
-    throw Error("unknown number format of a matrix"); // nor is this
+    throw Error("unknown number format"); // nor is this
 }
 
 const char* number_name(Number number) {

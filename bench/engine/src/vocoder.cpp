@@ -122,7 +122,7 @@ std::vector<float> Vocoder::mel_std() const {
 Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
                                   std::size_t gates) const {
     Product p{file.matrix(name, rows, cols, gates), nullptr};
-    p.kernel = matvec_kernel(*isa_, p.matrix.view());
+    p.kernel = matvec_kernel(*isa_, name, p.matrix.view());
     return p;
 }
 
