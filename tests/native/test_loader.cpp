@@ -122,9 +122,9 @@ TEST(json) {
         sign(bad);
         check_refused(bad, expected);
     };
-    for (const char* text : {"",      "{",     "}",    "[1,",  "{\"a\"}",     "{\"a\":1,}", "{a:1}", "{} {}",
-                             "nul",   "tru",   "\"",   "\"\\", "\"\\u0041\"", "\"\x01\"",   "-",     "+1",
-                             "1e999", "1.2.3", "0x10", "inf",  "nan",         "--1",        "1e"})
+    for (const char* text : {"",    "{",     "}",     "[1,",  "{\"a\"}",     "{\"a\":1,}", "{a:1}",    "{} {}",
+                             "nul", "tru",   "\"",    "\"\\", "\"\\u0041\"", "\"\x01\"",   "\"\x80\"", "-",
+                             "+1",  "1e999", "1.2.3", "0x10", "inf",         "nan",        "--1",      "1e"})
         check(text, "not valid JSON");
     check(R"({"a":1,"a":2})", "given twice");
     check(std::string(100000, '['), "nested too deeply");

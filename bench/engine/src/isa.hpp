@@ -10,7 +10,6 @@ namespace lanewise {
 
 struct Isa {
     const char* name;
-    int lanes; // f32 lanes of its vectors
     const Kernels* kernels;
 };
 

@@ -38,7 +38,7 @@ std::uint64_t checksum(const unsigned char* file, std::size_t bytes) {
     return hash;
 }
 
-PackedFile::PackedFile(const std::string& path) : path_(path), bytes_(path) {
+PackedFile::PackedFile(const std::string& path) : bytes_(path) {
     const auto require = [&path](bool good, const std::string& what) {
         if (!good)
             throw Error(path + ": " + what);
