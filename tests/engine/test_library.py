@@ -256,6 +256,26 @@ def test_bad_usage(installed: Path, model: Path, mel: Any, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+def synth_within_memory(installed: Path, path: Path, folder: Path) -> int:
+    """Synthesise in.f32 to o.wav with the memory that a model may take at most; return that."""
+    most = path.stat().st_size + int(read_header(path)["dims"]["table_bytes"]) + 2 * 2**20
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+    synth(installed, path, folder / "in.f32", folder / "o.wav", preexec_fn=limit)
+    return most
+
+
+def test_pruned_heads_take_no_more_memory_than_they_store(installed: Path, mel: Any, tmp_path: Path) -> None:
+    arch, dense = random_model(np.random.default_rng(66), hidden=256, cond=32, head=8192, mels=80)
+    tiles = {"head.fc.weight": "16x1", "head.out.weight": "16x1"}
+    tensors, masks = prune(np.random.default_rng(67), dense, tiles, GATES, 0.99)
+    pack_vocoder(tmp_path / "m.lwm", arch, tensors, tiles, masks)
+    mel.tofile(tmp_path / "in.f32")
+    synth_within_memory(installed, tmp_path / "m.lwm", tmp_path)
+
+
 def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Path, mel: Any, tmp_path: Path) -> None:
     """Anonymous memory is bounded by the kernel itself: beyond RLIMIT_DATA the program would end without memory."""
     arch, dense = random_model(np.random.default_rng(63), hidden=256, cond=128, head=128, mels=80, embed=32)
@@ -265,14 +285,8 @@ def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Pa
     for sparsity in (0.5, 0.7, 0.9):
         tensors, masks = prune(np.random.default_rng(64), dense, tiles, GATES, sparsity)
         path = tmp_path / f"{sparsity}.lwm"
-        info = pack_vocoder(path, arch, tensors, tiles, masks)
-        most = info.bytes + read_header(path)["dims"]["table_bytes"] + 2 * 2**20
-
-        def limit(most: int = most) -> None:
-            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-        synth(installed, path, tmp_path / "in.f32", tmp_path / "o.wav", preexec_fn=limit)
-        sizes.append(most)
+        pack_vocoder(path, arch, tensors, tiles, masks)
+        sizes.append(synth_within_memory(installed, path, tmp_path))
     assert sizes == sorted(sizes, reverse=True)
 
     before = read_wav(tmp_path / "o.wav")

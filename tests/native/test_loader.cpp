@@ -313,7 +313,8 @@ TEST(missing_kernels) {
 TEST(unfolded_size) {
     std::string bad = good_file(rng, kStrips);
     set(bad, {"hidden"}, "16384");
-    set(bad, {"head"}, "16384");
+    set(bad, {"embed"}, "1024");
+    set(bad, {"bands"}, "8");
     check_refused(bad, "bytes of memory");
 }
 
