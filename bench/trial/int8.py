@@ -24,7 +24,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
     if why:
         record.reasons |= dict.fromkeys(METRICS, why)
         return
-    settings = Pack(format="int8", tables="bf16")
+    settings = Pack(format="int8")
     packed = stage("int8", lambda: packing.pack(trial, arm, MODEL, settings))
     record.artifacts["model_int8"] = MODEL
     nlls = stage(

@@ -140,6 +140,47 @@ def test_features_equal_those_of_python(installed: Path) -> None:
     assert library.lanewise_mel_frames(479) == -1
 
 
+def test_c_interface_refuses_what_is_missing(installed: Path, model: Path) -> None:
+    library = ctypes.CDLL(str(installed / "lib" / "liblanewise.so"))
+    library.lanewise_error.restype = ctypes.c_char_p
+    library.lanewise_open.restype = library.lanewise_stream_new.restype = ctypes.c_void_p
+    library.lanewise_open.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+    library.lanewise_stream_new.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_double]
+    library.lanewise_push.restype = library.lanewise_log_mel.restype = ctypes.c_ssize_t
+    library.lanewise_push.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    library.lanewise_log_mel.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 3, ctypes.c_void_p]
+    library.lanewise_pull.restype = ctypes.c_size_t
+    library.lanewise_pull.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    for name in ("finish", "stream_free", "close"):
+        getattr(library, f"lanewise_{name}").argtypes = [ctypes.c_void_p]
+
+    assert library.lanewise_open(None, None) is None
+    assert library.lanewise_error() == b"path is NULL"
+    assert library.lanewise_stream_new(None, 0, 0, 1.0) is None
+    assert library.lanewise_error() == b"vocoder is NULL"
+    assert library.lanewise_push(None, None, 1) == -1
+    assert library.lanewise_error() == b"stream is NULL"
+    assert library.lanewise_log_mel(None, 1600, 0, 1, None) == -1
+    assert library.lanewise_error() == b"audio is NULL"
+    library.lanewise_stream_free(None)
+    library.lanewise_close(None)
+
+    vocoder = library.lanewise_open(str(model).encode(), b"scalar")
+    stream = library.lanewise_stream_new(vocoder, 0, 0, 1.0)
+    assert library.lanewise_push(stream, None, 1) == -1
+    assert library.lanewise_error() == b"mel is NULL"
+    mel, audio = (ctypes.c_float * (64 * 80))(), (ctypes.c_float * (64 * 160))()
+    taken = library.lanewise_push(stream, mel, 64)
+    assert 8 <= taken < 64  # no more than there is room for
+    library.lanewise_finish(stream)
+    assert library.lanewise_push(stream, mel, 1) == -1
+    assert b"has been finished" in library.lanewise_error()
+    assert library.lanewise_pull(stream, audio, 2**63) == taken
+    assert library.lanewise_pull(stream, audio, 1) == 0
+    library.lanewise_stream_free(stream)
+    library.lanewise_close(vocoder)
+
+
 def test_synth_from_a_recording(installed: Path, model: Path, tmp_path: Path) -> None:
     audio = np.random.default_rng(62).standard_normal(8000).astype(np.float32) * 0.1
     write_wav(tmp_path / "in.wav", audio)
@@ -210,6 +251,29 @@ def test_bad_usage(installed: Path, model: Path, mel: Any, tmp_path: Path) -> No
     assert "ISA 'mmx' cannot run" in synth(installed, *files, "--isa", "mmx", code=1)
     assert "no such file" in synth(installed, tmp_path / "none.lwm", *files[1:], code=1)
     assert "cannot be written" in synth(installed, *files[:2], tmp_path / "none" / "o.wav", code=1)
+    (tmp_path / "folder").mkdir()
+    assert "folder: cannot be written" in synth(installed, *files[:2], tmp_path / "folder", code=1)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def synth_within_memory(installed: Path, path: Path, folder: Path) -> int:
+    """Synthesise in.f32 to o.wav with the memory that a model may take at most; return that."""
+    most = path.stat().st_size + int(read_header(path)["dims"]["table_bytes"]) + 2 * 2**20
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+    synth(installed, path, folder / "in.f32", folder / "o.wav", preexec_fn=limit)
+    return most
+
+
+def test_pruned_heads_take_no_more_memory_than_they_store(installed: Path, mel: Any, tmp_path: Path) -> None:
+    arch, dense = random_model(np.random.default_rng(66), hidden=256, cond=32, head=8192, mels=80)
+    tiles = {"head.fc.weight": "16x1", "head.out.weight": "16x1"}
+    tensors, masks = prune(np.random.default_rng(67), dense, tiles, GATES, 0.99)
+    pack_vocoder(tmp_path / "m.lwm", arch, tensors, tiles, masks)
+    mel.tofile(tmp_path / "in.f32")
+    synth_within_memory(installed, tmp_path / "m.lwm", tmp_path)
 
 
 def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Path, mel: Any, tmp_path: Path) -> None:
@@ -221,14 +285,8 @@ def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Pa
     for sparsity in (0.5, 0.7, 0.9):
         tensors, masks = prune(np.random.default_rng(64), dense, tiles, GATES, sparsity)
         path = tmp_path / f"{sparsity}.lwm"
-        info = pack_vocoder(path, arch, tensors, tiles, masks)
-        most = info.bytes + read_header(path)["dims"]["table_bytes"] + 2 * 2**20
-
-        def limit(most: int = most) -> None:
-            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-        synth(installed, path, tmp_path / "in.f32", tmp_path / "o.wav", preexec_fn=limit)
-        sizes.append(most)
+        pack_vocoder(path, arch, tensors, tiles, masks)
+        sizes.append(synth_within_memory(installed, path, tmp_path))
     assert sizes == sorted(sizes, reverse=True)
 
     before = read_wav(tmp_path / "o.wav")

@@ -249,5 +249,7 @@ def test_bad_input(tmp_path: Path) -> None:
         vocoder.synthesize(mel * np.nan)
     with pytest.raises(LanewiseError, match="temperature"):
         vocoder.synthesize(mel, temperature=0.0)
-    with pytest.raises(LanewiseError, match="indices"):
-        vocoder.teacher_force(mel, np.zeros((3, 4), dtype=np.uint8))
+    few = np.zeros((3, 4), dtype=np.uint8)
+    for fed_back in (vocoder.teacher_force, vocoder.parameters):
+        with pytest.raises(LanewiseError, match=rf"indices have shape \(3, 4\), expected \({len(mel) * 40}, 4\)"):
+            fed_back(mel, few)

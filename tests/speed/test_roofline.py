@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.engine import isas, peak
+from bench.errors import LanewiseError
 from bench.measure.speed import roofs
 from bench.measure.speed.gate import GatedRun, Timing
 from bench.measure.speed.kernels import ABOVE_ROOF, Row
@@ -35,6 +36,11 @@ def test_peak_counts_operations_in_proportion(isa: str) -> None:
         assert ns >= 0
         assert peak(fmt, 600, isa)[1] == 3 * operations
     assert peak("f32", 200, isa)[1] > 0
+
+
+def test_peak_of_an_unknown_format_is_refused() -> None:
+    with pytest.raises(LanewiseError, match="unknown number format"):
+        peak("fp8", 1)
 
 
 def test_host_has_reads_and_an_f32_peak() -> None:

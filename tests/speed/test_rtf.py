@@ -81,6 +81,13 @@ def test_given_dense_model_is_used(sparse: Path, tmp_path: Path) -> None:
     assert result.dense == "given"
 
 
+def test_rate_of_the_model_counts(tmp_path: Path) -> None:
+    path = tmp_path / "fast.lwm"
+    pack_vocoder(path, {"hop": 160, "sample_rate_hz": 24000}, random_tensors(DIMS))
+    result = measure_rtf(path, rules=RULES)
+    assert result.rtf == pytest.approx(result.us_per_step * 1e-6 * 24000 / DIMS["bands"])
+
+
 def test_wrong_dense_model_is_refused(sparse: Path, tmp_path: Path) -> None:
     with pytest.raises(LanewiseError, match="expected a dense packed model"):
         measure_rtf(sparse, sparse, rules=RULES)

@@ -5,8 +5,9 @@
  *   taken = lanewise_push(stream, mel, frames);   until all frames are taken, after the last lanewise_finish(stream)
  *   made = lanewise_pull(stream, audio, frames);  after each push
  *
- * Functions that can fail return NULL or -1; lanewise_error() then says why, in one line. All memory is taken by
- * lanewise_open and lanewise_stream_new. A vocoder may be shared by threads, a stream belongs to one at a time.
+ * Functions that can fail return NULL or -1; lanewise_error() then says why, in one line. They refuse NULL; the others
+ * need what was made, but closing or freeing NULL does nothing. All memory is taken by lanewise_open and
+ * lanewise_stream_new. A vocoder may be shared by threads, a stream belongs to one at a time.
  */
 #ifndef LANEWISE_H
 #define LANEWISE_H

@@ -50,6 +50,11 @@ std::string chosen_isa(const char* isa) {
     return automatic(isa) ? lanewise::host_isas().back().name : isa;
 }
 
+void require_given(bool given, const char* what) {
+    if (!given)
+        throw Error(std::string(what) + " is NULL");
+}
+
 void require_finite(const float* values, std::size_t size, const char* what) {
     if (!std::all_of(values, values + size, [](float value) { return std::isfinite(value); }))
         throw Error(std::string(what) + " holds NaN or infinite numbers");
@@ -81,7 +86,10 @@ const char* lanewise_isas(void) {
 }
 
 lanewise_vocoder* lanewise_open(const char* path, const char* isa) {
-    return guarded<lanewise_vocoder*>(nullptr, [&] { return new lanewise_vocoder{{path, chosen_isa(isa)}}; });
+    return guarded<lanewise_vocoder*>(nullptr, [&] {
+        require_given(path, "path");
+        return new lanewise_vocoder{{path, chosen_isa(isa)}};
+    });
 }
 
 void lanewise_close(lanewise_vocoder* vocoder) {
@@ -101,6 +109,7 @@ const char* lanewise_isa(const lanewise_vocoder* vocoder) {
 lanewise_stream* lanewise_stream_new(const lanewise_vocoder* vocoder, uint64_t seed, uint64_t utterance,
                                      double temperature) {
     return guarded<lanewise_stream*>(nullptr, [&] {
+        require_given(vocoder, "vocoder");
         if (!(temperature >= 0.01 && temperature <= 100.0))
             throw Error("temperature is " + std::to_string(temperature) + ", expected 0.01 to 100");
         return new lanewise_stream{vocoder->vocoder.shape(), {vocoder->vocoder, {seed, utterance, temperature}}};
@@ -113,6 +122,8 @@ void lanewise_stream_free(lanewise_stream* stream) {
 
 ptrdiff_t lanewise_push(lanewise_stream* stream, const float* mel, size_t frames) {
     return guarded<ptrdiff_t>(-1, [&] {
+        require_given(stream, "stream");
+        require_given(mel || frames == 0, "mel");
         if (stream->finished && frames > 0)
             throw Error("this stream has been finished; start another for the next utterance");
         const std::size_t taken = std::min(frames, stream->stream.room());
@@ -147,6 +158,8 @@ ptrdiff_t lanewise_log_mel(const float* audio, size_t samples, size_t first, siz
         return -1;
     return guarded<ptrdiff_t>(-1, [&] {
         const auto count = static_cast<std::size_t>(all);
+        require_given(audio, "audio");
+        require_given(mel || frames == 0, "mel");
         if (first > count || frames > count - first)
             throw Error("these samples give " + std::to_string(count) + " frames only");
         require_finite(audio, count * LogMel::kHop, "audio");

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <unistd.h>
+#include <utility>
 
 namespace lanewise {
 
@@ -138,10 +139,10 @@ WavWriter::WavWriter(const std::string& path, std::size_t sample_rate_hz, std::s
 }
 
 WavWriter::~WavWriter() {
-    if (file_) {
+    if (file_)
         std::fclose(file_);
+    if (!moved_)
         std::remove(partial_.c_str());
-    }
 }
 
 void WavWriter::write(const float* audio, std::size_t samples) {
@@ -157,9 +158,10 @@ void WavWriter::rewind() {
 }
 
 void WavWriter::close() {
-    const bool flushed = std::fflush(file_) == 0;
-    check(flushed && std::fclose(file_) == 0 && std::rename(partial_.c_str(), path_.c_str()) == 0);
-    file_ = nullptr;
+    // Whether or not it succeeds, fclose ends the file: it must not be closed again.
+    check(std::fclose(std::exchange(file_, nullptr)) == 0);
+    check(std::rename(partial_.c_str(), path_.c_str()) == 0);
+    moved_ = true;
 }
 
 void WavWriter::check(bool good) const {

@@ -61,6 +61,7 @@ private:
 
     std::string path_, partial_;
     std::FILE* file_;
+    bool moved_ = false;
 };
 
 } // namespace lanewise

@@ -58,7 +58,7 @@ public:
         matrix_ = lanewise::Matrix("matrix", shape,
                                    {weights.data(), weights.size() / width, index.data(), index.size(), counts.data(),
                                     counts.size(), scales.data(), scales.size()});
-        kernel_ = lanewise::matvec_kernel(*isa_, matrix_.view());
+        kernel_ = lanewise::matvec_kernel(*isa_, "matrix", matrix_.view());
     }
 
     nb::ndarray<nb::numpy, float> run(Array1<float> x) {
@@ -88,8 +88,10 @@ public:
 
 private:
     void take(const Array1<float>& x) {
-        if (x.size() != matrix_.view().cols)
-            throw Error("x has the wrong length");
+        if (x.size() != matrix_.view().cols) {
+            throw Error("x has " + std::to_string(x.size()) + " numbers, this matrix takes " +
+                        std::to_string(matrix_.view().cols));
+        }
         std::memcpy(x_.data(), x.data(), x.size() * sizeof(float));
     }
 
@@ -105,6 +107,19 @@ const float* checked(const lanewise::Vocoder& vocoder, const Array2<float>& mel)
     if (mel.shape(0) == 0 || mel.shape(1) != vocoder.shape().mels)
         throw Error("mel has the wrong shape");
     return mel.data();
+}
+
+// Levels to feed back (steps, bands) that fit the frames.
+const std::uint8_t* checked(const lanewise::Vocoder& vocoder, const Array2<std::uint8_t>& forced, std::size_t frames) {
+    const std::size_t steps = frames * vocoder.shape().steps_per_frame, bands = vocoder.shape().bands;
+    if (forced.shape(0) != steps || forced.shape(1) != bands) {
+        const auto shape = [](std::size_t rows, std::size_t cols) {
+            return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+        };
+        throw Error("indices have shape " + shape(forced.shape(0), forced.shape(1)) + ", expected " +
+                    shape(steps, bands) + ": a row per step of these frames");
+    }
+    return forced.data();
 }
 
 nb::ndarray<nb::numpy, float> synthesize(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed,
@@ -131,11 +146,8 @@ nb::ndarray<nb::numpy, std::uint8_t> teacher_force(const lanewise::Vocoder& voco
                                                    Array2<std::uint8_t> forced, std::uint64_t seed,
                                                    std::uint64_t number, double temperature) {
     const float* frames = checked(vocoder, mel);
-    if (forced.shape(0) != mel.shape(0) * vocoder.shape().steps_per_frame || forced.shape(1) != vocoder.shape().bands) {
-        throw Error("indices have the wrong shape");
-    }
     lanewise::Output output;
-    output.forced = forced.data();
+    output.forced = checked(vocoder, forced, mel.shape(0));
     auto result = new_array(output.levels, forced.shape(0), forced.shape(1));
     nb::gil_scoped_release release;
     lanewise::run(vocoder, {seed, number, temperature}, frames, mel.shape(0), output);
@@ -146,10 +158,8 @@ nb::ndarray<nb::numpy, float> parameters(const lanewise::Vocoder& vocoder, Array
                                          Array2<std::uint8_t> forced) {
     const float* frames = checked(vocoder, mel);
     const lanewise::VocoderShape& shape = vocoder.shape();
-    if (forced.shape(0) != mel.shape(0) * shape.steps_per_frame || forced.shape(1) != shape.bands)
-        throw Error("indices have the wrong shape");
     lanewise::Output output;
-    output.forced = forced.data();
+    output.forced = checked(vocoder, forced, mel.shape(0));
     auto result = new_array(output.parameters, forced.shape(0), shape.bands * 3 * shape.mixtures);
     nb::gil_scoped_release release;
     lanewise::run(vocoder, {}, frames, mel.shape(0), output);
@@ -192,6 +202,7 @@ private:
     const lanewise::Vocoder& vocoder_;
     lanewise::Stream stream_;
 };
+
 std::vector<std::string> names_of(const std::vector<lanewise::Isa>& isas) {
     std::vector<std::string> names;
     for (const auto& isa : isas)
@@ -244,7 +255,10 @@ double read_ns(nb::ndarray<const std::uint8_t, nb::shape<-1>, nb::c_contig, nb::
 // Nanoseconds and operations of multiply-adds that touch no memory.
 std::pair<double, std::uint64_t> peak(const std::string& format, std::uint64_t steps, const std::string& isa) {
     const lanewise::Kernels& kernels = *lanewise::find_isa(isa).kernels;
-    const auto run = format == "bf16" ? kernels.peak_bf16 : format == "int8" ? kernels.peak_int8 : kernels.peak_f32;
+    const lanewise::Number number = lanewise::parse_number(format);
+    const auto run = number == lanewise::Number::f32    ? kernels.peak_f32
+                     : number == lanewise::Number::bf16 ? kernels.peak_bf16
+                                                        : kernels.peak_int8;
     nb::gil_scoped_release release;
     const double begin = lanewise::now_ns();
     const std::uint64_t operations = run(steps);

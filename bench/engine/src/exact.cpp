@@ -7,27 +7,22 @@
 
 namespace lanewise {
 
-ExactHead::Layer::Layer(const MatrixView& m, const float* bias) : weights(unpack(m)), bias(bias, bias + m.rows) {}
-
 template <typename T> void ExactHead::Layer::operator()(const T* x, double* y) const {
-    const std::size_t rows = bias.size(), cols = weights.size() / rows;
-    std::copy(bias.begin(), bias.end(), y);
-    for (std::size_t c = 0; c < cols; ++c) {
-        const float* column = weights.data() + c * rows;
-        for (std::size_t r = 0; r < rows; ++r)
-            y[r] += static_cast<double>(column[r]) * static_cast<double>(x[c]);
-    }
+    std::copy_n(bias, weights.rows, y);
+    each_weight(weights, weights.floats(), [x, y](std::size_t row, std::size_t column, float weight) {
+        y[row] += static_cast<double>(weight) * static_cast<double>(x[column]);
+    });
 }
 
 ExactHead::ExactHead(const MatrixView& fc, const float* fc_bias, const MatrixView& out, const float* out_bias)
-    : fc_(fc, fc_bias), out_(out, out_bias) {}
+    : fc_{fc, fc_bias}, out_{out, out_bias} {}
 
 void ExactHead::sample(const Mixture& mixture, const float* h, const double* uniform, double* scratch,
                        std::uint8_t* level) const {
     double* f = scratch;
-    double* parameters = scratch + fc_.bias.size();
+    double* parameters = scratch + fc_.weights.rows;
     fc_(h, f);
-    for (std::size_t i = 0; i < fc_.bias.size(); ++i)
+    for (std::size_t i = 0; i < fc_.weights.rows; ++i)
         f[i] = std::max(f[i], 0.0);
     out_(f, parameters);
     const std::size_t mixtures = static_cast<std::size_t>(mixture.mixtures);

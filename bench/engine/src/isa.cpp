@@ -29,13 +29,13 @@ extern const Kernels kernels;
 
 const std::vector<Isa>& built_isas() {
     static const std::vector<Isa> isas{
-        {"scalar", 1, &scalar::kernels},
+        {"scalar", &scalar::kernels},
 #ifdef LANEWISE_X86
-        {"sse4.2", 4, &sse42::kernels},   {"avx2", 8, &avx2::kernels},
-        {"avx512", 16, &avx512::kernels}, {"avx512vnni", 16, &avx512vnni::kernels},
+        {"sse4.2", &sse42::kernels},  {"avx2", &avx2::kernels},
+        {"avx512", &avx512::kernels}, {"avx512vnni", &avx512vnni::kernels},
 #endif
 #ifdef LANEWISE_ARM64
-        {"neon", 4, &neon::kernels},
+        {"neon", &neon::kernels},
 #endif
     };
     return isas;

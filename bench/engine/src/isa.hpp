@@ -10,7 +10,6 @@ namespace lanewise {
 
 struct Isa {
     const char* name;
-    int lanes; // f32 lanes of its vectors
     const Kernels* kernels;
 };
 
@@ -25,7 +24,7 @@ const Isa& find_isa(const std::string& name);
 
 // The kernel of a matrix (its layout, number format and tile); null if the ISA has none.
 MatVecFn find_kernel(const Kernels& kernels, const MatrixView& m);
-// The same; throws Error if the ISA has none.
-MatVecFn matvec_kernel(const Isa& isa, const MatrixView& m);
+// The same; throws Error, whose message starts with the matrix's name, if the ISA has none.
+MatVecFn matvec_kernel(const Isa& isa, const std::string& name, const MatrixView& m);
 
 } // namespace lanewise

@@ -63,8 +63,7 @@ private:
         case 't':
         case 'f':
             value.kind_ = Json::Kind::boolean;
-            value.boolean_ = text_[at_] == 't';
-            require(accept_word(value.boolean_ ? "true" : "false"), "unknown word");
+            require(accept_word(text_[at_] == 't' ? "true" : "false"), "unknown word");
             break;
         case 'n':
             require(accept_word("null"), "unknown word");
@@ -110,7 +109,7 @@ private:
             const char c = text_[at_++];
             if (c == '"')
                 return out;
-            require(static_cast<unsigned char>(c) >= 0x20, "control character in a string");
+            require(c >= 0x20 && c < 0x7f, "character in a string that is not printable ASCII");
             if (c != '\\') {
                 out += c;
                 continue;
@@ -163,13 +162,6 @@ std::uint64_t Json::whole(const std::string& key, std::uint64_t least, std::uint
                     std::to_string(most));
     }
     return static_cast<std::uint64_t>(number);
-}
-
-bool Json::boolean(const std::string& key) const {
-    const Json& value = at(key);
-    if (value.kind_ != Kind::boolean)
-        throw Error("header: '" + key + "' must be true or false");
-    return value.boolean_;
 }
 
 const std::string& Json::string(const std::string& key) const {

@@ -1,4 +1,5 @@
-// A small strict JSON reader (RFC 8259) for the header of a packed model; bounded depth, no extensions.
+// A small JSON reader (RFC 8259) for the header of a packed model, which is ASCII; bounded depth. Of what JSON forbids,
+// only leading zeros and numbers that begin or end with the point are let pass.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +12,21 @@ namespace lanewise {
 
 class Json {
 public:
-    enum class Kind { null, boolean, number, string, array, object };
-
     // Throws Error on anything that is not one JSON document.
     static Json parse(std::string_view text);
 
-    Kind kind() const { return kind_; }
     // Each throws Error, naming the key, when the member is missing or of another kind.
     const Json& at(const std::string& key) const;
     const Json* find(const std::string& key) const;
     std::uint64_t whole(const std::string& key, std::uint64_t least, std::uint64_t most) const;
-    bool boolean(const std::string& key) const;
     const std::string& string(const std::string& key) const;
     const std::vector<Json>& array(const std::string& key) const;
 
 private:
     friend class JsonReader;
+    enum class Kind { null, boolean, number, string, array, object };
     Kind kind_ = Kind::null;
     double number_ = 0;
-    bool boolean_ = false;
     std::string string_;
     std::vector<Json> items_;
     std::map<std::string, Json> members_;

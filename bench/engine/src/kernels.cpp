@@ -12,10 +12,12 @@ MatVecFn find_kernel(const Kernels& kernels, const MatrixView& m) {
     return nullptr;
 }
 
-MatVecFn matvec_kernel(const Isa& isa, const MatrixView& m) {
+MatVecFn matvec_kernel(const Isa& isa, const std::string& name, const MatrixView& m) {
     const MatVecFn kernel = find_kernel(*isa.kernels, m);
     if (!kernel) {
-        throw Error(std::string(number_name(m.number)) + " matrices of this tile have no kernel on " + isa.name +
+        const std::string tile = std::to_string(m.tile_rows) + "x" + std::to_string(m.tile_cols);
+        const std::string what = m.layout == Layout::dense ? "dense" : tile;
+        throw Error(name + ": " + number_name(m.number) + " " + what + " has no kernel on " + isa.name +
                     "; choose another ISA or pack the model as f32 (`lanewise kernels --list` shows what exists)");
     }
     return kernel;

@@ -38,7 +38,7 @@ std::uint64_t checksum(const unsigned char* file, std::size_t bytes) {
     return hash;
 }
 
-PackedFile::PackedFile(const std::string& path) : path_(path), bytes_(path) {
+PackedFile::PackedFile(const std::string& path) : bytes_(path) {
     const auto require = [&path](bool good, const std::string& what) {
         if (!good)
             throw Error(path + ": " + what);
@@ -106,9 +106,13 @@ Matrix PackedFile::matrix(const std::string& name, std::size_t rows, std::size_t
     shape.rows = static_cast<std::uint32_t>(at.whole("rows", 1, kMaxExtent));
     shape.cols = static_cast<std::uint32_t>(at.whole("cols", 1, kMaxExtent));
     shape.gates = static_cast<std::uint32_t>(at.whole("gates", 1, kMaxExtent));
-    if (shape.rows != rows || shape.cols != cols || (shape.gates != gates && shape.gates != 1)) {
+    if (shape.rows != rows || shape.cols != cols) {
         throw Error("'" + name + "' is " + std::to_string(shape.rows) + " x " + std::to_string(shape.cols) +
                     ", expected " + std::to_string(rows) + " x " + std::to_string(cols));
+    }
+    if (shape.gates != gates && shape.gates != 1) {
+        throw Error("'" + name + "' has " + std::to_string(shape.gates) + " gates, expected " +
+                    (gates == 1 ? "" : std::to_string(gates) + " or ") + "1");
     }
     const Json& weights = at.at("weights");
     const auto index = blob<std::uint16_t>(name, at.at("index"));

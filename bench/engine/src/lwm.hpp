@@ -4,7 +4,7 @@
 // The checksum is FNV-1a (64 bit) of the whole file, its own eight bytes left out. The header is an object:
 //   arch    what the packer was told of the model (returned to the user, not read here)
 //   dims    whole numbers, see vocoder.cpp
-//   tables  number format of the embedding tables that loading makes; f32 if absent
+//   tables  number format of the embedding tables that loading makes
 //   vectors [{name, size, offset}]: f32 arrays
 //   matrices [{name, tile, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
 //              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp
@@ -36,7 +36,6 @@ public:
     // Reads and verifies the file; throws Error naming it and what is wrong. No byte outside it is ever read.
     explicit PackedFile(const std::string& path);
 
-    const std::string& path() const { return path_; }
     std::string_view header_text() const { return header_text_; }
     const Json& header() const { return header_; }
 
@@ -53,7 +52,6 @@ private:
     // The elements that {offset, size} names; throws unless they lie inside the file, aligned.
     template <typename T> Blob<T> blob(const std::string& name, const Json& where) const;
 
-    std::string path_;
     MappedFile bytes_;
     std::string_view header_text_;
     Json header_;

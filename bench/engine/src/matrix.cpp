@@ -3,6 +3,7 @@
 #include "error.hpp"
 #include "unpack.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace lanewise {
@@ -24,7 +25,7 @@ Number parse_number(const std::string& name) {
         if (name == number_name(number))
             return number;
     }
-    throw Error("unknown number format of a matrix"); // nor is this
+    throw Error("unknown number format"); // nor is this
 }
 
 const char* number_name(Number number) {
@@ -92,6 +93,14 @@ bool finite(const MatrixView& m, const MatrixParts& parts) {
     return true;
 }
 
+// Whether all weights that are not zero have a place in the matrix.
+template <typename T> bool fills_with_zeros(const MatrixView& m, std::size_t stored) {
+    const auto* weights = static_cast<const T*>(m.weights);
+    std::size_t placed = 0;
+    each_weight(m, weights, [&placed](std::size_t, std::size_t, T weight) { placed += weight != T{}; });
+    return placed + static_cast<std::size_t>(std::count(weights, weights + stored, T{})) == stored;
+}
+
 } // namespace
 
 Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixParts& parts) : view_(shape) {
@@ -144,6 +153,10 @@ Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixPar
     view_.counts = counts_.data();
     view_.scales = nullptr;
     view_.offsets = nullptr;
+    require(shape.number == Number::f32    ? fills_with_zeros<float>(view_, parts.n_weights)
+            : shape.number == Number::bf16 ? fills_with_zeros<std::uint16_t>(view_, parts.n_weights)
+                                           : fills_with_zeros<std::int8_t>(view_, parts.n_weights),
+            "holds weights outside its rows and columns");
     if (shape.number == Number::int8) {
         scales_ = Aligned<float>(shape.rows + kPanelRows); // whole vectors are read at the end
         std::memcpy(scales_.data(), parts.scales, shape.rows * sizeof(float));

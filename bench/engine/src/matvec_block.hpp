@@ -17,8 +17,7 @@ template <bool kFar> LW_INLINE void look_ahead(const unsigned char* w, int offse
         __builtin_prefetch(w + offset + kAheadBytes);
 }
 
-// ---- dense, bf16 and int8
-// ---------------------------------------------------------------------------------------------
+// ---- dense, bf16 and int8 ------------------------------------------------------------------------------------------
 
 // One panel of P rows, `chunks` words of the input.
 template <typename Dot, int P, bool kFar>
@@ -78,8 +77,7 @@ template <typename Dot> void dense_words(const MatrixView& m, const float* x, fl
     (m.weight_bytes > kFarBytes ? dense_words_at<Dot, true> : dense_words_at<Dot, false>)(m, x, y, scratch);
 }
 
-// ---- tiles G x C
-// -------------------------------------------------------------------------------------------------------
+// ---- tiles G x C ---------------------------------------------------------------------------------------------------
 
 // Calls strip(first row, rows of it in the matrix, kept tiles) for every strip of G rows.
 template <int G, typename Strip> LW_INLINE void for_strips(const MatrixView& m, Strip strip) {

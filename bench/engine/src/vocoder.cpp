@@ -30,11 +30,10 @@ VocoderShape read_shape(const Json& dims) {
         throw Error("header: pqmf_taps is not a multiple of bands");
     // An empty sparse matrix of any size takes a few bytes of the file, so the file's own size does not bound these.
     constexpr std::uint64_t kMaxUnfoldedBytes = std::uint64_t{1} << 30;
-    const std::uint64_t unfolded =
-        s.table_floats() + 3 * s.hidden * s.bands * s.embed + s.head * s.hidden + s.bands * 3 * s.mixtures * s.head;
+    const std::uint64_t unfolded = s.table_floats() + 3 * s.hidden * s.bands * s.embed;
     if (unfolded * sizeof(float) > kMaxUnfoldedBytes) {
-        throw Error("its tables and heads would take " + std::to_string(unfolded * sizeof(float)) +
-                    " bytes of memory, at most " + std::to_string(kMaxUnfoldedBytes) + " are allowed");
+        throw Error("its tables would take " + std::to_string(unfolded * sizeof(float)) + " bytes of memory, at most " +
+                    std::to_string(kMaxUnfoldedBytes) + " are allowed");
     }
     return s;
 }
@@ -122,7 +121,7 @@ std::vector<float> Vocoder::mel_std() const {
 Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
                                   std::size_t gates) const {
     Product p{file.matrix(name, rows, cols, gates), nullptr};
-    p.kernel = matvec_kernel(*isa_, p.matrix.view());
+    p.kernel = matvec_kernel(*isa_, name, p.matrix.view());
     return p;
 }
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from bench.errors import LanewiseError
 from bench.measure.speed.gate import Candidate, GateRules, measure
 
-SAMPLE_RATE_HZ = 16000
 SAMPLE_FRAMES = 8
 RECURRENT = "gru.w_hh"
 
@@ -156,7 +155,7 @@ def measure_rtf(
     run = measure(candidates, rules=rules, seed=seed)
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
     us = {name: run.us(name) / calls for name, calls in per_call.items()}
-    step_us = header["dims"]["bands"] / SAMPLE_RATE_HZ * 1e6
+    step_us = header["dims"]["bands"] / header["dims"]["sample_rate_hz"] * 1e6
     budget = median_parts(parts)
     objections = {name: run.timings[name].why for name in per_call if run.timings[name].why}
     return RtfResult(
