@@ -109,7 +109,7 @@ class Vocoder:
 
         Parameters and result `indices`: uint8 (frames * steps_per_frame, bands).
         """
-        given = np.ascontiguousarray(indices, dtype=np.uint8)
+        given = _levels(indices)
         temperature = _positive(temperature)
         return np.asarray(self._native.teacher_force(self._checked(mel), given, seed, utterance, temperature))
 
@@ -125,7 +125,7 @@ class Vocoder:
         -------
         float32 (frames * steps_per_frame, bands * 3 * mixtures), see `bench.models.mixture`
         """
-        given = np.ascontiguousarray(indices, dtype=np.uint8)
+        given = _levels(indices)
         return np.asarray(self._native.parameters(self._checked(mel), given))
 
     def stream(self, seed: int = 0, utterance: int = 0, temperature: float = 1.0) -> Stream:
@@ -172,6 +172,13 @@ class Vocoder:
                 f"mel has shape {np.shape(mel)}, this model expects (frames, {mels}), at least one frame"
             )
         return checked_mel(mel, mels)
+
+
+def _levels(indices: npt.ArrayLike) -> Levels:
+    given = np.asarray(indices)
+    if not np.issubdtype(given.dtype, np.integer) or ((given < 0) | (given > 255)).any():
+        raise LanewiseError(f"indices are {given.dtype}, expected whole numbers from 0 to 255")
+    return np.ascontiguousarray(given, dtype=np.uint8)
 
 
 def _positive(temperature: float) -> float:

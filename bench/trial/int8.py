@@ -49,10 +49,12 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
 
 def _why_not(trial: Trial, arm: "Arm") -> str | None:
     from bench.engine import table
+    from bench.engine.recipe import recipe
 
     if trial.config.pack.format != "f32":
         return f"the arm itself is packed as {trial.config.pack.format}"
-    for tile in ("dense", *arm.tiles.values()):
-        if not table.supports(tile, "int8", trial.isa):
-            return f"the engine has no int8 kernel for {tile} on {trial.isa}"
+    for key, number in recipe("int8", arm.tiles).matrices.items():
+        tile = arm.tiles.get(key, "dense")
+        if not table.supports(tile, number, trial.isa):
+            return f"the engine has no {number} kernel for {tile} on {trial.isa} ({key})"
     return None

@@ -253,3 +253,39 @@ def test_bad_input(tmp_path: Path) -> None:
     for fed_back in (vocoder.teacher_force, vocoder.parameters):
         with pytest.raises(LanewiseError, match=rf"indices have shape \(3, 4\), expected \({len(mel) * 40}, 4\)"):
             fed_back(mel, few)
+
+
+def test_levels_that_are_none_are_refused(tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(21))
+    vocoder = Vocoder(packed(tmp_path / "m.lwm", arch, tensors))
+    mel = random_mel(np.random.default_rng(22), arch, 2)
+    levels = np.full((2 * vocoder.steps_per_frame, 4), 256)
+    wrongs: list[Any] = [levels, levels - 300, levels * 0.5]
+    for wrong in wrongs:
+        with pytest.raises(LanewiseError, match="whole numbers from 0 to 255"):
+            vocoder.teacher_force(mel, wrong)
+
+
+def test_parameters_are_those_of_the_model(tmp_path: Path) -> None:
+    """The engine's distributions give the NLL that the trained model has by torch."""
+    import torch
+
+    from bench.config.checkpoints import checkpoint_path
+    from bench.data.corpus import load_corpus
+    from bench.data.features import log_mel
+    from bench.learn.dataset import clip_data
+    from bench.learn.evaluate import clip_nlls
+    from bench.models import mixture, quantiser
+    from bench.models.checkpoint import load
+
+    model, _ = load(checkpoint_path("shipped"))
+    arch, tensors = model.export()
+    clip = secrets.choice(load_corpus("embedded").split("valid"))
+    audio = clip.audio()[: 16000 // 160 * 160]
+    data = clip_data(clip.id, log_mel(audio), audio, model.arch)
+    levels = quantiser.encode(data.bands / model.band_scale.numpy())
+    for isa in isas():
+        engine = Vocoder(packed(tmp_path / "m.lwm", arch, tensors), isa)
+        parameters = torch.from_numpy(engine.parameters(data.mel, levels)).double()
+        bits = -float(mixture.log_prob(parameters, torch.from_numpy(levels)).mean()) / np.log(2)
+        assert bits == pytest.approx(clip_nlls(model, [data])[clip.id], abs=1e-4), (clip.id, isa)

@@ -116,11 +116,12 @@ template <typename T> LW_INLINE Simd<kLanes>::i32 load_wide(const T* p) {
     return *p;
 #endif
 }
-template <typename I> LW_INLINE V to_float(I v) {
+// F depends on a parameter so that Clang leaves the branch not taken alone.
+template <typename I, typename F = V> LW_INLINE F to_float(I v) {
     if constexpr (sizeof(I) == sizeof(std::int32_t))
-        return static_cast<V>(v);
+        return static_cast<F>(v);
     else
-        return __builtin_convertvector(v, V);
+        return __builtin_convertvector(v, F);
 }
 // a < b ? a : b, and with >; the compiler alone makes two instructions of each (and GCC 12 warns of the plain
 // intrinsic, hence the mask).
