@@ -44,6 +44,7 @@ def command(
       lanewise rtf sparse.lwm --dense dense.lwm
       lanewise rtf --like 512:0:dense:f32 --like 512:0.7:16x1:f32 --like 512:0.7:16x4:int8
     """
+    from bench.engine.vocoder import read_header
     from bench.errors import UsageError
     from bench.measure.speed.like import Like
     from bench.measure.speed.rtf import measure_rtf
@@ -51,6 +52,8 @@ def command(
     asked = [Like.parse(text) for text in likes]
     if not models and not asked:
         raise UsageError("name a packed model, or a shape such as --like 512:0.7:16x4:int8")
+    for model in models:
+        read_header(model)  # a damaged one is found before the others are measured
     found = [(str(model), measure_rtf(model, dense, isa, seed=seed)) for model in models]
     with tempfile.TemporaryDirectory() as folder:
         for like in asked:

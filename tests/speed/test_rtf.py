@@ -142,6 +142,20 @@ def test_command_prints_the_contract(sparse: Path, monkeypatch: pytest.MonkeyPat
     assert len(table) >= 4
 
 
+def test_a_missing_model_is_found_before_others_are_measured(
+    sparse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.cli.rtf import command
+    from bench.measure.speed import rtf
+
+    def never(*_: Any, **__: Any) -> RtfResult:
+        raise AssertionError("measured before every model was looked at")
+
+    monkeypatch.setattr(rtf, "measure_rtf", never)
+    with pytest.raises(LanewiseError, match=r"nothing\.lwm"):
+        CliRunner().invoke(command, [str(sparse), str(tmp_path / "nothing.lwm")], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -376,3 +376,23 @@ def test_mask_density_is_the_local_mean() -> None:
     assert density.shape == (97, 65)
     slow = [[mask[r : r + 8, c : c + 2].mean() for c in range(0, 130, 2)] for r in range(0, 770, 8)]
     np.testing.assert_allclose(density, slow, rtol=1e-6)
+
+
+def test_an_arm_is_judged_in_int8_beside_f32_and_alone(
+    finished: tuple[Path, Record], tiny_corpus: Path, tmp_path: Path, shared_cache: Path
+) -> None:
+    assert "no int8 kernel for 8x1" in finished[1].reasons["quality.nll_bits_int8"]
+    tiles = ("prune.tile=16x1", "reg.tile=16x1")
+    beside, alone = (
+        run_trial(tiny_config(tiny_corpus, *tiles, f"pack.format={fmt}"), tmp_path / fmt, cache=shared_cache)
+        for fmt in ("f32", "int8")
+    )
+    figures = beside.metrics
+    assert (tmp_path / "f32" / "model-int8.lwm").read_bytes() == (tmp_path / "int8" / "model.lwm").read_bytes()
+    assert figures["size.bytes_int8"] == alone.metrics["size.bytes"] != figures["size.bytes"]
+    assert figures["quality.nll_bits_int8"] == pytest.approx(alone.metrics["quality.nll_bits"])
+    assert figures["quality.nll_bits_int8"] != figures["quality.nll_bits"]
+    assert figures["quality.nll_bits_int8"] == pytest.approx(figures["quality.nll_bits"], abs=0.3)
+    assert alone.params["arm"] == "simd-16x1-s70-int8"
+    assert "itself is packed as int8" in alone.reasons["speed.rtf_int8"]
+    assert alone.curves == beside.curves, "never trained again"

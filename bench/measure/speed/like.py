@@ -3,18 +3,16 @@
 The engine's speed depends on sizes, tiles and formats, not on the values of weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.config.matrices import Architecture
 from bench.errors import UsageError
 from bench.measure.speed.kernels import random_matrix
 from bench.measure.speed.rtf import RECURRENT, random_tensors
 
 _EXAMPLE = "512:0.7:16x4:int8"
-_DIMS = {
-    "bands": 4, "embed": 32, "cond": 128, "head": 128, "mixtures": 4, "mels": 80,
-    "conv1_taps": 5, "conv2_taps": 3, "pqmf_taps": 64,
-}  # fmt: skip
+_TAPS = {"mels": 80, "conv1_taps": 5, "conv2_taps": 3, "pqmf_taps": 64}
 _ARCH = {"hop": 160, "causal": False, "sample_rate_hz": 16000}
 
 
@@ -63,7 +61,7 @@ class Like:
         from bench.engine.pack import pack_vocoder
         from bench.engine.recipe import recipe
 
-        tensors = random_tensors(_DIMS | {"hidden": self.hidden}, seed)
+        tensors = random_tensors(asdict(Architecture(hidden=self.hidden)) | _TAPS, seed)
         tiles = {} if self.tile == "dense" else {RECURRENT: self.tile}
         tensors[RECURRENT] = random_matrix(self.hidden, self.sparsity, self.tile, seed)[0] * self.hidden**-0.5
         chosen = recipe(self.format, tiles)
