@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 _STUDY = click.argument("study", required=False)
 _STORAGE = click.option("--storage", metavar="URL", help="Optuna's database; by default SQLite in the study's folder.")
 _TRACKING = click.option(
-    "--tracking-uri", metavar="URI", help="MLflow's store; by default SQLite in the study's folder."
+    "--tracking-uri", metavar="URI", help="MLflow's store, or none; by default SQLite in the study's folder."
 )
 _OUT = click.option("--out", type=click.Path(path_type=Path), help="The study's folder; by default runs/NAME.")
 _WORKERS = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this host."
+)
+_TIMING = click.option(
+    "--timing",
+    type=click.Choice(("here", "later", "only")),
+    default="here",
+    show_default=True,
+    help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list of trials.")
 
@@ -48,6 +55,7 @@ def sweep() -> None:
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
 @_JSON
@@ -59,6 +67,7 @@ def run(
     storage: str | None,
     tracking_uri: str | None,
     out: Path | None,
+    timing: str,
     dry_run: bool,
     fast: bool,
     as_json: bool,
@@ -79,7 +88,7 @@ def run(
     folder = StudyFolder(out or Path("runs") / loaded.name)
     if dry_run:
         return _dry_run(loaded, folder, trials, workers, storage, as_json)
-    return run_and_report(loaded, folder, Options(trials, workers, storage, tracking_uri), as_json)
+    return run_and_report(loaded, folder, Options(trials, workers, storage, tracking_uri, timing=timing), as_json)
 
 
 @sweep.command()
@@ -90,6 +99,7 @@ def run(
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
 @_JSON
 def resume(
     study: str | None,
@@ -99,6 +109,7 @@ def resume(
     storage: str | None,
     tracking_uri: str | None,
     out: Path | None,
+    timing: str,
     as_json: bool,
 ) -> int:
     """Continue a study: trials that were interrupted go on from their checkpoints, under their own numbers.
@@ -112,7 +123,8 @@ def resume(
     from studies.run import Options
 
     folder = find(study, out)
-    return run_and_report(folder.load(), folder, Options(trials, workers, storage, tracking_uri, retry_failed), as_json)
+    options = Options(trials, workers, storage, tracking_uri, retry_failed, timing=timing)
+    return run_and_report(folder.load(), folder, options, as_json)
 
 
 @sweep.command()
@@ -169,9 +181,17 @@ def stop(study: str | None, now: bool, storage: str | None, out: Path | None) ->
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
+@_WORKERS
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
 def worker(
-    study: str | None, storage: str | None, tracking_uri: str | None, out: Path | None, with_parent: bool
+    study: str | None,
+    storage: str | None,
+    tracking_uri: str | None,
+    out: Path | None,
+    timing: str,
+    workers: int,
+    with_parent: bool,
 ) -> int:
     """Join a study that was started: run waiting trials one after another until none is left.
 
@@ -180,10 +200,12 @@ def worker(
     \b
     lanewise worker runs/paper
     lanewise worker studies/paper.yaml --storage postgresql://user@host/optuna
+    lanewise worker runs/paper --timing only      (on the quiet host, of a study that runs with --timing later)
     """
+    from studies.database import database_errors
     from studies.plan import plan
-    from studies.run import default_runner, exit_code, open_store, open_tracking
-    from studies.store import database_errors
+    from studies.processes import in_processes
+    from studies.run import check_rehearsal, default_runner, exit_code, open_store, open_tracking
     from studies.worker import end_with_parent, work
 
     _stop_on_signals()
@@ -194,9 +216,13 @@ def worker(
     store = open_store(loaded, folder, storage)
     if not store.count():
         raise UsageError(f"{folder.root}: the study has no trials yet; start it with `lanewise sweep run`")
-    trials = plan(loaded, store.count())
+    check_rehearsal(store, folder)
     with database_errors(folder.storage_url(storage)):
-        work(loaded, folder, store, open_tracking(loaded, folder, tracking_uri), trials, default_runner())
+        if workers > 1:
+            in_processes(folder, store, workers, storage, tracking_uri, timing)
+        else:
+            tracking, trials = open_tracking(loaded, folder, tracking_uri), plan(loaded, store.count())
+            work(loaded, folder, store, tracking, trials, default_runner(), timing)
     return exit_code([row for row in store.rows() if row.state == "failed"])
 
 
@@ -215,9 +241,9 @@ def _dry_run(
 
 def run_and_report(study: "Study", folder: StudyFolder, options: "Options", as_json: bool = False) -> int:
     """Run a study to its end, say how it went, return the exit code."""
+    from studies.database import database_errors
     from studies.run import exit_code, run_study
     from studies.status import status_rows, status_text
-    from studies.store import database_errors
 
     _stop_on_signals()
     try:

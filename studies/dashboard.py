@@ -19,6 +19,7 @@ import click
 from bench.errors import LanewiseError
 from bench.progress import say
 from studies.folder import StudyFolder, find
+from studies.run import UNTRACKED
 
 HOST = "127.0.0.1"
 _START_S = 90.0
@@ -83,6 +84,8 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
     shown: list[tuple[str, str]] = []
     servers: list[Server] = []
     tracking = folder.tracking_uri()
+    if tracking == UNTRACKED:
+        raise LanewiseError(f"{folder.root}: runs without MLflow; `lanewise tracking resync` brings it there")
     if tracking is not None and tracking.startswith(("http://", "https://")):
         shown.append(("MLflow", tracking))
     else:

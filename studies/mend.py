@@ -23,7 +23,8 @@ from studies.worker import Runner, outcome
 
 if TYPE_CHECKING:
     from bench.trial.tracking import Tracking
-    from studies.store import Row, Store
+    from studies.rows import Row
+    from studies.store import Store
 
 
 def mend(

@@ -7,7 +7,6 @@ Each run is written in one batch; many small calls are what makes MLflow slow.
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,6 +18,7 @@ from bench.progress import say
 from bench.trial import mirror
 from bench.trial.cache import exclusive
 from bench.trial.record import FILE_NAME, Record, Scalar
+from bench.urls import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -264,11 +264,6 @@ class Tracking:
 
     def _trial_id(self, number: int) -> str:
         return f"{self.study}/{number:04d}".replace("'", "")
-
-
-def redact(text: str) -> str:
-    """Return `text` without the user names and passwords of URLs."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def _now_ms() -> int:
