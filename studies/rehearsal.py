@@ -2,8 +2,8 @@
 
 With `LANEWISE_REHEARSAL=1` in the environment a study's trials train nothing: each takes a few "steps" with a
 checkpoint after each, and its results, made up from its settings, are the same wherever and however often it is
-interrupted. Everything else (database, workers, records, MLflow) is the real thing. A study is a rehearsal or it is not: it
-remembers, and refuses to be mixed.
+interrupted. Everything else (database, workers, records, MLflow) is the real thing. A study is a rehearsal or it is
+not: it remembers, and refuses to be mixed.
 
 `progress.log` in a trial's folder has one line per step that was computed, so that repeated work shows. More from the
 environment: `LANEWISE_REHEARSAL_STEP_S` slows the steps down, `LANEWISE_REHEARSAL_FAIL` names an arm that fails.

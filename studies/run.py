@@ -149,10 +149,8 @@ def check_rehearsal(store: "Store", folder: StudyFolder) -> None:
     if known is None:
         store.set_attribute("rehearsal", now)
     elif known != now:
-        is_, do = ("is", "set") if known else ("is not", "unset")
-        raise UsageError(
-            f"{folder.root}: this study {is_} a rehearsal; {do} LANEWISE_REHEARSAL, or start with --out DIR"
-        )
+        what, do = ("a rehearsal", "set") if known else ("no rehearsal", "unset")
+        raise UsageError(f"{folder.root}: this study is {what}; {do} LANEWISE_REHEARSAL, or start with --out DIR")
 
 
 def ended(row: "Row") -> bool:

@@ -131,18 +131,20 @@ class Store:
 
         def create(session: "Session") -> int:
             first = self._count(session)
-            for number, attributes in enumerate(trials[first:], first):
-                trial = models.TrialModel(study_id=self.study._study_id, number=number, state=TrialState.WAITING)
-                session.add(trial)
-                session.flush()
-                session.execute(
-                    insert(models.TrialUserAttributeModel),
-                    [
-                        {"trial_id": trial.trial_id, "key": PREFIX + key, "value_json": json.dumps(value)}
-                        for key, value in attributes.items()
-                    ],
-                )
-            return max(len(trials) - first, 0)
+            new = [
+                models.TrialModel(study_id=self.study._study_id, number=number, state=TrialState.WAITING)
+                for number in range(first, len(trials))
+            ]
+            session.add_all(new)
+            session.flush()
+            attributes = [
+                {"trial_id": trial.trial_id, "key": PREFIX + key, "value_json": json.dumps(value)}
+                for trial, values in zip(new, trials[first:], strict=True)
+                for key, value in values.items()
+            ]
+            if attributes:
+                session.execute(insert(models.TrialUserAttributeModel), attributes)
+            return len(new)
 
         return self._do(create)
 

@@ -77,7 +77,7 @@ def work(
         claim = store.claim(me, wanted)
         if claim is not None:
             latest = _LatestStep()
-            with store.heartbeat(claim, lambda: latest.step):
+            with store.heartbeat(claim, latest.now):
                 try:
                     _run_one(study, folder, store, tracking, trials[claim.number], claim, me, runner, latest, timing)
                 except KeyboardInterrupt:
@@ -102,6 +102,9 @@ class _LatestStep:
     def __init__(self) -> None:
         self.step = 0
         self.rule: OnStep | None = None
+
+    def now(self) -> int:
+        return self.step
 
     def __call__(self, step: int, bits: float) -> None:
         self.step = step
