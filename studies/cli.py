@@ -1,5 +1,6 @@
 """Commands `lanewise sweep` and `lanewise worker`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -202,6 +203,7 @@ def worker(
     lanewise worker studies/paper.yaml --storage postgresql://user@host/optuna
     lanewise worker runs/paper --timing only      (on the quiet host, of a study that runs with --timing later)
     """
+    from bench.trial.behind import Behind
     from studies.database import database_errors
     from studies.plan import plan
     from studies.processes import in_processes
@@ -222,7 +224,8 @@ def worker(
             in_processes(folder, store, workers, storage, tracking_uri, timing)
         else:
             tracking, trials = open_tracking(loaded, folder, tracking_uri), plan(loaded, store.count())
-            work(loaded, folder, store, tracking, trials, default_runner(), timing)
+            with Behind(tracking) if tracking is not None else contextlib.nullcontext() as mirror:
+                work(loaded, folder, store, mirror, trials, default_runner(), timing)
     return exit_code([row for row in store.rows() if row.state == "failed"])
 
 

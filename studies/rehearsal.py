@@ -26,7 +26,7 @@ from bench.trial.record import UTTERANCE_METRICS, Record, aggregate, empty_metri
 from bench.trial.timing import LATER
 
 if TYPE_CHECKING:
-    from bench.trial.tracking import Tracking
+    from bench.trial.behind import TrialMirror
 
 STEPS = 5
 TAG = "lanewise.rehearsal"
@@ -48,7 +48,7 @@ def light_trial(
     study: str,
     number: int,
     cache: Path,
-    tracking: "Tracking | None",
+    tracking: "TrialMirror | None",
     on_step: OnStep | None = None,
     timing: bool = True,
 ) -> Record:

@@ -1,5 +1,6 @@
 """A whole study: its trials planned and enqueued, workers started, references scored, MLflow brought up to date."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.config.schema import TrialConfig
 from bench.errors import UsageError
 from bench.progress import say
+from bench.trial.behind import Behind
 from studies.folder import StudyFolder
 from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
@@ -83,16 +85,18 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     for number in store.reap(forgive=True):
         say(f"trial {number}: interrupted earlier; it is continued from its last checkpoint")
     tracking = open_tracking(study, folder, options.tracking_uri)
-    if tracking is not None:
-        tracking.log_study(files={folder.study_file: None}, tags=_study_tags(study))
     everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
-    mend(study, folder, store, tracking, everything, lambda: runner or default_runner())
-    if options.workers == 1:
-        work(study, folder, store, tracking, everything, runner or default_runner(), options.timing)
-    else:
-        in_processes(folder, store, options.workers, options.storage, options.tracking_uri, options.timing)
-        for number in store.reap():
-            say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
+    with contextlib.ExitStack() as stack:
+        mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
+        if mirror is not None:
+            mirror.log_study({folder.study_file: None}, _study_tags(study))
+        mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
+        if options.workers == 1:
+            work(study, folder, store, mirror, everything, runner or default_runner(), options.timing)
+        else:
+            in_processes(folder, store, options.workers, options.storage, options.tracking_uri, options.timing)
+            for number in store.reap():
+                say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
     rows = store.rows()
     if all(ended(row) for row in rows):
         if recordings:

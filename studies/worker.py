@@ -21,8 +21,8 @@ from studies.sampler import draw
 from studies.study_file import Study
 
 if TYPE_CHECKING:
+    from bench.trial.behind import TrialMirror
     from bench.trial.context import OnStep
-    from bench.trial.tracking import Tracking
     from studies.store import Claim, Store
 
 TIMING = ("here", "later", "only")
@@ -42,7 +42,7 @@ class Runner(Protocol):
         study: str,
         number: int,
         cache: Path,
-        tracking: "Tracking | None",
+        tracking: "TrialMirror | None",
         on_step: "OnStep | None" = None,
         timing: bool = True,
     ) -> Record:
@@ -53,7 +53,7 @@ def work(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     trials: Sequence[Planned],
     runner: Runner,
     timing: str = "here",
@@ -79,7 +79,7 @@ def work(
             latest = _LatestStep()
             with store.heartbeat(claim, latest.now):
                 try:
-                    _run_one(study, folder, store, tracking, trials[claim.number], claim, me, runner, latest, timing)
+                    _run_one(study, folder, store, mirror, trials[claim.number], claim, me, runner, latest, timing)
                 except KeyboardInterrupt:
                     store.release(claim, me, "interrupted")
                     raise
@@ -116,7 +116,7 @@ def _run_one(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     planned: Planned,
     claim: "Claim",
     me: Owner,
@@ -149,7 +149,7 @@ def _run_one(
             study=study.name,
             number=number,
             cache=folder.cache,
-            tracking=tracking,
+            tracking=mirror,
             on_step=latest,
             timing=timing != "later",
         )
@@ -157,8 +157,8 @@ def _run_one(
         store.release(claim, me, record.reason or "", state="untimed", needs="timing")
         say(f"trial {number} ({config.arm}): {record.reason}")
         return
-    if tracking is not None:
-        tracking.sync_record(place)
+    if mirror is not None:
+        mirror.sync_record(place)
     state, values, reason = outcome(record, study.objectives)
     ours = store.finish(claim, me, state, values, reason=reason, seconds=record.trial.get("seconds"))
     if not ours:

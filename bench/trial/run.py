@@ -22,7 +22,7 @@ from bench.trial.record import Record, empty_metrics
 from bench.trial.timing import LATER
 
 if TYPE_CHECKING:
-    from bench.trial.tracking import Tracking
+    from bench.trial.behind import TrialMirror
 
 IDENTITY_FILE = "trial.json"
 TRACEBACK_FILE = "traceback.txt"
@@ -35,7 +35,7 @@ def run_trial(
     study: str = "trial",
     number: int = 0,
     cache: Path | None = None,
-    tracking: "Tracking | None" = None,
+    tracking: "TrialMirror | None" = None,
     on_step: OnStep | None = None,
     timing: bool = True,
 ) -> Record:
