@@ -89,7 +89,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     with contextlib.ExitStack() as stack:
         mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
         if mirror is not None:
-            mirror.log_study({folder.study_file: None}, _study_tags(study))
+            mirror.log_study({folder.study_file: None}, study_tags(study))
         mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
         if options.workers == 1:
             work(study, folder, store, mirror, everything, runner or default_runner(), options.timing)
@@ -105,9 +105,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
             ensure_references(dense_config(study), folder)
         if tracking is not None:
             tracking.sync_all()
-            kept = {folder.references: None, folder.references.with_suffix(""): "references"}
-            files = {path: place for path, place in kept.items() if path.exists()}
-            tracking.log_study(files=files, metrics=_counts(rows), finished=True)
+            log_end(tracking, folder, rows)
     return rows
 
 
@@ -215,7 +213,15 @@ def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyF
     store.set_attribute("inputs", known | found)
 
 
-def _study_tags(study: Study) -> dict[str, str]:
+def log_end(tracking: "Tracking", folder: StudyFolder, rows: "Sequence[Row]") -> None:
+    """Write what a study came to, besides its trials, to its own run."""
+    report = folder.root / "report" / "report.html"
+    kept = {folder.references: None, folder.references.with_suffix(""): "references", report: None}
+    files = {path: place for path, place in kept.items() if path.exists()}
+    tracking.log_study(files=files, metrics=_counts(rows), finished=True)
+
+
+def study_tags(study: Study) -> dict[str, str]:
     tags = {f"lanewise.margin.{key}": f"{value:g}" for key, value in study.margins.items()}
     return tags | {"lanewise.study": study.name, "lanewise.objectives": ", ".join(study.objectives)}
 
