@@ -162,7 +162,11 @@ class Postgres:
         self._run("initdb", "--pgdata", str(self.folder / "data"), "--locale=C.UTF-8", *options)
         self.start()
         for database in databases:
-            self._run("createdb", *self._login(), database)
+            self.add(database)
+
+    def add(self, database: str) -> None:
+        """Make one more database."""
+        self._run("createdb", *self._login(), database)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
