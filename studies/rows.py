@@ -1,7 +1,7 @@
 """A study's trials as rows, read in four plain queries (Optuna's objects take ten times as long to make)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,11 +59,15 @@ class Row:
         return self.state in ("waiting", "interrupted", "untimed")
 
 
-def read_rows(session: "Session", study_id: int, trial_id: int | None = None) -> list[Row]:
-    """Return every trial of a study, by number, or the one trial asked for."""
+def read_rows(
+    session: "Session", study_id: int, trial_id: int | None = None, states: Sequence[TrialState] = ()
+) -> list[Row]:
+    """Return every trial of a study, by number; or the one trial asked for, or those in some of Optuna's states."""
     only = models.TrialModel.study_id == study_id
     if trial_id is not None:
         only &= models.TrialModel.trial_id == trial_id
+    if states:
+        only &= models.TrialModel.state.in_(states)
     trial, attribute, value, param = (
         models.TrialModel,
         models.TrialUserAttributeModel,

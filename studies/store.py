@@ -162,7 +162,7 @@ class Store:
         """
 
         def take(session: "Session") -> Claim | None:
-            rows = read_rows(session, self.study._study_id)
+            rows = read_rows(session, self.study._study_id, states=(TrialState.WAITING, TrialState.RUNNING))
             for row in rows:
                 if row.state == "running" and row.owner == me:  # taken, but the database's answer was lost
                     return Claim(row.number, row.trial_id)
@@ -173,7 +173,7 @@ class Store:
                     self._change(session, row.trial_id, TrialState.RUNNING, owner=me.to_json(), state="running")
                     self._set(session, row.trial_id, reason=None)
                     return Claim(row.number, row.trial_id)
-                if row.config_hash and row.state not in ENDED:
+                if row.config_hash:
                     pending.add(row.config_hash)
             return None
 
@@ -268,9 +268,7 @@ class Store:
         def put_back(session: "Session") -> list[int]:
             reaped = []
             silent = self._silent(session)
-            for row in read_rows(session, self.study._study_id):
-                if row.state != "running":
-                    continue
+            for row in read_rows(session, self.study._study_id, states=(TrialState.RUNNING,)):
                 alive = row.owner.alive() if row.owner else False
                 if alive or (alive is None and row.trial_id not in silent):
                     continue
@@ -293,7 +291,7 @@ class Store:
 
         def ask(session: "Session") -> bool:
             self._silent(session)
-            rows = [row for row in read_rows(session, self.study._study_id) if row.state == "running"]
+            rows = read_rows(session, self.study._study_id, states=(TrialState.RUNNING,))
             elsewhere = [row for row in rows if row.owner and row.owner.alive() is None]
             return any(not self._beats.get(row.trial_id, (None, 0.0, False))[2] for row in elsewhere)
 
