@@ -35,6 +35,14 @@ _TIMING = click.option(
     show_default=True,
     help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
 )
+_LAUNCHER = click.option(
+    "--launcher", type=click.Choice(("local", "slurm", "ray")), default="local", show_default=True,
+    help="What starts the workers.",
+)  # fmt: skip
+_SETTINGS = click.option(
+    "--launcher-set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="The launcher's settings, such as slurm_partition=gpu, or num_gpus=0.25.",
+)  # fmt: skip
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list of trials.")
 
 
@@ -58,6 +66,8 @@ def sweep() -> None:
 @_TRACKING
 @_OUT
 @_TIMING
+@_LAUNCHER
+@_SETTINGS
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
 @_JSON
@@ -70,6 +80,8 @@ def run(
     tracking_uri: str | None,
     out: Path | None,
     timing: str,
+    launcher: str,
+    settings: tuple[str, ...],
     dry_run: bool,
     fast: bool,
     as_json: bool,
@@ -83,6 +95,7 @@ def run(
     lanewise sweep run studies/paper.yaml --fast --set train.steps=500
     lanewise sweep run my-study.yaml --workers 4 --trials 40
     """
+    from studies.launchers import read_settings
     from studies.run import Options
     from studies.study_file import load
 
@@ -90,7 +103,10 @@ def run(
     folder = StudyFolder(out or Path("runs") / loaded.name)
     if dry_run:
         return _dry_run(loaded, folder, trials, workers, storage, as_json)
-    return run_and_report(loaded, folder, Options(trials, workers, storage, tracking_uri, timing=timing), as_json)
+    options = Options(
+        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings)
+    )
+    return run_and_report(loaded, folder, options, as_json)
 
 
 @sweep.command()
@@ -102,6 +118,8 @@ def run(
 @_TRACKING
 @_OUT
 @_TIMING
+@_LAUNCHER
+@_SETTINGS
 @_JSON
 def resume(
     study: str | None,
@@ -112,6 +130,8 @@ def resume(
     tracking_uri: str | None,
     out: Path | None,
     timing: str,
+    launcher: str,
+    settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Continue a study: trials that were interrupted go on from their checkpoints, under their own numbers.
@@ -122,10 +142,14 @@ def resume(
     lanewise sweep resume
     lanewise sweep resume runs/demo --workers 2
     """
+    from studies.launchers import read_settings
     from studies.run import Options
 
     folder = find(study, out)
-    options = Options(trials, workers, storage, tracking_uri, retry_failed, timing=timing)
+    options = Options(
+        trials, workers, storage, tracking_uri, retry_failed, timing=timing, launcher=launcher,
+        settings=read_settings(settings),
+    )  # fmt: skip
     return run_and_report(folder.load(), folder, options, as_json)
 
 

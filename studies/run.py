@@ -1,8 +1,8 @@
 """A whole study: its trials planned and enqueued, workers started, references scored, MLflow brought up to date."""
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
@@ -10,9 +10,10 @@ from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
 from studies.folder import StudyFolder
+from studies.launchers import launcher
 from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
-from studies.processes import in_processes
+from studies.processes import in_processes, worker_command, worker_environment
 from studies.rehearsal import light_trial, rehearsing
 from studies.states import ENDED
 from studies.study_file import Study
@@ -42,6 +43,10 @@ class Options:
     never does."""
     timing: str = "here"
     """Whether workers time their trials: see `studies.worker.TIMING`."""
+    launcher: str = "local"
+    """What starts the workers: this process (`local`), or one of `studies.launchers`."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The launcher's."""
 
 
 def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runner | None = None) -> "list[Row]":
@@ -91,7 +96,12 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
         if mirror is not None:
             mirror.log_study({folder.study_file: None}, study_tags(study))
         mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
-        if options.workers == 1:
+        if options.launcher != "local":
+            stores = worker_environment(options.storage, options.tracking_uri)
+            launch = launcher(options.launcher)
+            launch(worker_command(folder, options.timing), stores, options.workers, options.settings)
+            store.reap()
+        elif options.workers == 1:
             work(study, folder, store, mirror, everything, runner or default_runner(), options.timing)
         else:
             in_processes(folder, store, options.workers, options.storage, options.tracking_uri, options.timing)
