@@ -68,6 +68,7 @@ def sweep() -> None:
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
+@click.option("--accept-changes", is_flag=True, help="Take on a study file that changed: only what differs runs anew.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
 @_JSON
@@ -82,6 +83,7 @@ def run(
     timing: str,
     launcher: str,
     settings: tuple[str, ...],
+    accept_changes: bool,
     dry_run: bool,
     fast: bool,
     as_json: bool,
@@ -104,8 +106,9 @@ def run(
     if dry_run:
         return _dry_run(loaded, folder, trials, workers, storage, as_json)
     options = Options(
-        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings)
-    )
+        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings),
+        accept_changes=accept_changes,
+    )  # fmt: skip
     return run_and_report(loaded, folder, options, as_json)
 
 
