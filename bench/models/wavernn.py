@@ -153,6 +153,27 @@ class SubbandWaveRNN(nn.Module):
         out: Tensor = F.linear(self.cond((mel - self.mel_mean) / self.mel_std, whole), self.gru.w_cond, self.gru.b_ih)
         return out
 
+    def inputs(self, mel: Tensor, previous: Tensor) -> dict[str, Tensor]:
+        """What each prunable matrix is multiplied with, teacher-forced, (n, in) by state-dict key.
+
+        `mel` and `previous` are a batch of segments as in `forward`.
+        """
+        batch, steps, bands = previous.shape
+        h0 = mel.new_zeros(batch, self.arch.hidden)
+        frames = self.cond((mel - self.mel_mean) / self.mel_std, whole=False)
+        cond = F.linear(frames, self.gru.w_cond, self.gru.b_ih)
+        states = gru(previous, self.tables(), cond, self.gru.w_hh, self.gru.b_hh, h0)
+        before = torch.cat([h0[:, None], states[:, :-1]], dim=1)
+        embedded = torch.cat([self.embed[band][previous[:, :, band].long()] for band in range(bands)], dim=-1)
+        found = {
+            "gru.w_hh": before,
+            "gru.w_cond": frames,
+            "gru.w_embed": embedded,
+            "head.fc.weight": states,
+            "head.out.weight": F.relu(self.head.fc(states)),
+        }
+        return {key: value.reshape(-1, value.shape[-1]) for key, value in found.items()}
+
     def forward(self, mel: Tensor, previous: Tensor, h0: Tensor | None = None, whole: bool = False) -> Tensor:
         """Teacher-forced distribution parameters.
 

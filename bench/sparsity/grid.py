@@ -98,6 +98,10 @@ class Grid:
             return self.norms(w)
         return self.norms(w) / self.sizes_on(w.device).to(w.dtype).sqrt()
 
+    def sums(self, values: Tensor) -> Tensor:
+        """Sum over every group of a value per weight (out, in), (n,), differentiable."""
+        return self._blocks(values).sum(dim=(2, 4)).flatten()
+
     def scores(self, w: Tensor, score: Score = "l2") -> Tensor:
         """What a pruner ranks by, float64 (n,), without gradient; larger is kept.
 

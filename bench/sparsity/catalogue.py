@@ -1,0 +1,229 @@
+"""The one table of methods: what each is, where it comes from, what it needs, what is its own to tune.
+
+Plain Python, so that a configuration is checked, and `lanewise methods` prints, without loading torch. A method is one
+small file below `bench/sparsity/methods`, or one of your own (`docs/add-a-method.md`).
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.sparsity.method import Method
+
+Role = Literal["regularizer", "pruner"]
+SCHEDULES = ("cubic", "one-shot", "progress5", "staged", "linear")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One hyper-parameter of a method's own, a key of `reg.options` or `prune.options`.
+
+    Attributes
+    ----------
+    default
+        Its type is the option's type.
+    meaning
+        In words.
+    low, high
+        Bounds of a number, inclusive.
+    choices
+        Allowed words.
+    """
+
+    default: float | int | str | bool
+    meaning: str
+    low: float = float("-inf")
+    high: float = float("inf")
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> str | None:
+        """Say what is wrong with a value, None if nothing is."""
+        if isinstance(self.default, bool):
+            return None if isinstance(value, bool) else f"got {value!r}, expected true or false"
+        if isinstance(self.default, str):
+            return None if value in self.choices else f"got {value!r}, expected one of {', '.join(self.choices)}"
+        kinds = (int,) if isinstance(self.default, int) else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not self.low <= value <= self.high:
+            what = "a whole number" if isinstance(self.default, int) else "a number"
+            return f"got {value!r}, expected {what} from {self.low:g} to {self.high:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Main:
+    """A method's main hyper-parameter: what `tune` varies when nothing else is named.
+
+    Attributes
+    ----------
+    key
+        Its dotted key in a configuration.
+    low, high
+        Ends of the grid, equally spaced in the logarithm.
+    """
+
+    key: str
+    low: float
+    high: float
+
+
+RATE = Main("train.lr", 3e-4, 3e-3)
+"""Main hyper-parameter of a method that has none of its own: the learning rate of its recovery."""
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What is known of a method before it is loaded.
+
+    Attributes
+    ----------
+    name
+        Its `reg.kind` or `prune.kind`.
+    role
+        `regularizer` (pulls groups to zero, chooses none) or `pruner` (chooses which groups are kept).
+    where
+        `module:Class` of the `bench.sparsity.method.Method`.
+    summary
+        One line: what it does, to what.
+    source
+        Paper or "this project's own".
+    options
+        Its own hyper-parameters.
+    main
+        The one that is tuned.
+    cost
+        Work beside a plain training step.
+    units
+        Whether it also works on hidden units (groups that span matrices and overlap).
+    calibrated
+        Whether it needs second moments of the matrices' inputs.
+    schedules
+        The `prune.schedule`s that it can follow.
+    """
+
+    name: str
+    role: Role
+    where: str
+    summary: str
+    source: str
+    cost: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    main: Main = RATE
+    units: bool = True
+    calibrated: bool = False
+    schedules: tuple[str, ...] = SCHEDULES
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, float | int | str | bool]:
+        """Return the given options with the defaults of the others."""
+        return {key: option.default for key, option in self.options.items()} | dict(options)
+
+
+_LASSO = Main("reg.target", 0.02, 0.5)
+
+METHODS: dict[tuple[Role, str], MethodInfo] = {}
+
+
+def add(info: MethodInfo) -> MethodInfo:
+    """Put a method into the table.
+
+    Raises
+    ------
+    UsageError
+        If its name is taken.
+    """
+    key = (info.role, info.name)
+    known = METHODS.get(key)
+    if info.name == "none" or (known is not None and known != info):
+        raise UsageError(f"{info.role} {info.name!r}: the name is taken; choose another")
+    METHODS[key] = info
+    return info
+
+
+M = TypeVar("M", bound=type)
+
+
+def register(info: MethodInfo) -> Callable[[M], M]:
+    """Class decorator that puts a method of your own into the table; `info.where` may be empty."""
+
+    def decorate(method: M) -> M:
+        add(info)
+        _LOADED[(info.role, info.name)] = method
+        return method
+
+    return decorate
+
+
+_LOADED: dict[tuple[Role, str], Any] = {}
+
+
+def names(role: Role) -> list[str]:
+    """Names of the methods of a role, `none` first."""
+    return ["none", *(name for kind, name in METHODS if kind == role)]
+
+
+def info(role: Role, name: str) -> MethodInfo:
+    """Return what is known of a method (KeyError if there is none)."""
+    return METHODS[(role, name)]
+
+
+def every() -> Iterator[MethodInfo]:
+    """Yield every method, in the table's order."""
+    yield from METHODS.values()
+
+
+def load(role: Role, name: str) -> "type[Method]":
+    """Return a method's class, importing its file."""
+    if (role, name) not in _LOADED:
+        module, _, attribute = METHODS[(role, name)].where.partition(":")
+        _LOADED[(role, name)] = getattr(importlib.import_module(module), attribute)
+    loaded: type[Method] = _LOADED[(role, name)]
+    return loaded
+
+
+_HERE = "bench.sparsity.methods"
+
+add(
+    MethodInfo(
+        name="lasso",
+        role="regularizer",
+        where=f"{_HERE}.lasso:Lasso",
+        summary="l1 norm of every weight, proximal or subgradient, after each update",
+        source="Tibshirani 1996; in a vocoder: arXiv 2211.00898 (its equations are not public)",
+        cost="one pass over the matrices",
+        main=_LASSO,
+    )
+)
+add(
+    MethodInfo(
+        name="group_lasso",
+        role="regularizer",
+        where=f"{_HERE}.lasso:Lasso",
+        summary="sqrt(size) * l2 norm of every tile of `reg.tile`, proximal or subgradient, after each update",
+        source="Yuan & Lin 2006; columns: Wen et al. 2016 (arXiv 1608.03665); SIMD groups: arXiv 2211.00898",
+        cost="one pass over the matrices",
+        main=_LASSO,
+    )
+)
+add(
+    MethodInfo(
+        name="magnitude",
+        role="pruner",
+        where=f"{_HERE}.magnitude:Magnitude",
+        summary="keeps the tiles of largest norm (`prune.score`)",
+        source="Han et al. 2015 (arXiv 1506.02626); gradual: Zhu & Gupta 2017 (arXiv 1710.01878)",
+        cost="a sort of the tiles at each pruning step",
+    )
+)
+add(
+    MethodInfo(
+        name="random",
+        role="pruner",
+        where=f"{_HERE}.random:Random",
+        summary="keeps tiles drawn by `seed.recover`: the control that every other method has to beat",
+        source="control",
+        cost="none",
+    )
+)
