@@ -209,6 +209,18 @@ add(
 )
 add(
     MethodInfo(
+        name="sparse_group_lasso",
+        role="regularizer",
+        where=f"{_HERE}.sparse_group_lasso:SparseGroup",
+        summary="(1 - alpha) of group_lasso + alpha of lasso: sparse also within the tiles that stay",
+        source="Friedman, Hastie & Tibshirani 2010 (arXiv 1001.0736); Simon et al. 2013",
+        options={"alpha": Option(0.5, "share of the l1 term; 0 is group_lasso", low=0.0, high=0.95)},
+        main=Main("reg.options.alpha", 0.05, 0.8),
+        cost="two passes over the matrices, seven where lambda is controlled",
+    )
+)
+add(
+    MethodInfo(
         name="magnitude",
         role="pruner",
         where=f"{_HERE}.magnitude:Magnitude",
