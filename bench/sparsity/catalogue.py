@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Role = Literal["regularizer", "pruner"]
 SCHEDULES = ("cubic", "one-shot", "progress5", "staged", "linear")
+GRADUAL = ("cubic", "progress5", "staged", "linear")
 
 
 @dataclass(frozen=True)
@@ -237,5 +238,26 @@ add(
         summary="keeps tiles drawn by `seed.recover`: the control that every other method has to beat",
         source="control",
         cost="none",
+    )
+)
+add(
+    MethodInfo(
+        name="rigl",
+        role="pruner",
+        where=f"{_HERE}.rigl:Rigl",
+        summary="constant sparsity from the start; drops tiles by magnitude and grows others by gradient",
+        source="Evci et al. 2020 (arXiv 1911.11134)",
+        options={
+            "alpha": Option(0.3, "share of the kept tiles replaced at first; falls to zero along a cosine", 0.0, 1.0),
+            "every": Option(10, "steps between replacements", 1),
+            "start": Option(
+                "magnitude",
+                "masks at the start: `magnitude` or `random` at the final sparsity, or following prune.`schedule`",
+                choices=("magnitude", "random", "schedule"),
+            ),
+        },
+        main=Main("prune.options.alpha", 0.05, 0.5),
+        cost="two norms of all tiles and two sorts at each replacement",
+        schedules=GRADUAL,
     )
 )

@@ -44,7 +44,7 @@ class Lstm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(6, 16, batch_first=True)
-        self.out = nn.Linear(16, 3)
+        self.out = nn.Linear(16, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.out(self.lstm(x)[0])
