@@ -196,14 +196,22 @@ class _Run:
         for method in self.methods.values():
             method.begin()
         if self.pruner is not None and self.plan.phases.prune_end == 0:  # pruned at once, before the first step
-            self.milestones["pruned"] = self.task.validate(self.model)
+            self.milestones["pruned"] = self.measure()
 
     def validate(self, step: int) -> float:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
-            outcome = self.task.validate(self.model)
+            outcome = self.measure()
             self.curves.valid_step.append(step)
             self.curves.valid_nll.append(outcome)
         return self.curves.valid_nll[-1]
+
+    def measure(self) -> float:
+        """Validate in evaluation mode, in which gates and the like are not random."""
+        self.model.eval()
+        try:
+            return self.task.validate(self.model)
+        finally:
+            self.model.train()
 
     def hear(self, step: int, bits: float) -> None:
         """Keep the curves of a step that was done (counted from 1)."""

@@ -261,3 +261,41 @@ add(
         schedules=GRADUAL,
     )
 )
+
+_LAMBDA = Option(0.0, "strength of the penalty; 0: controlled, so that the share kept follows the schedule", 0.0, 1e6)
+
+add(
+    MethodInfo(
+        name="threshold",
+        role="pruner",
+        where=f"{_HERE}.threshold:Threshold",
+        summary="learns one threshold per layer by straight-through gradients and a penalty on the tiles above it",
+        source="TinyLSTMs, Fedorov et al. 2020 (arXiv 2005.11138)",
+        options={
+            "lambda": _LAMBDA,
+            "width": Option(0.3, "width of the sigmoid, in median tiles of the layer", 1e-3, 1e3),
+            "travel": Option(4.0, "how far a threshold can rise while pruning lasts, in median tiles", 1e-3, 1e3),
+        },
+        main=Main("prune.options.width", 0.03, 1.0),
+        cost="three passes over the matrices and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
+        name="hard_concrete",
+        role="pruner",
+        where=f"{_HERE}.hard_concrete:HardConcrete",
+        summary="learns a stochastic gate per tile under a penalty on the expected share of open gates (L0)",
+        source="Louizos, Welling & Kingma 2018 (arXiv 1712.01312)",
+        options={
+            "lambda": _LAMBDA,
+            "start": Option(2.5, "log alpha of an average tile", -10.0, 10.0),
+            "prior": Option(1.0, "how much the logarithm of a tile's magnitude adds to it; 0: the paper's", 0.0, 10.0),
+            "travel": Option(12.0, "how far a log alpha can move while pruning lasts", 1e-3, 1e3),
+        },
+        main=Main("prune.options.travel", 4.0, 40.0),
+        cost="a pass over the matrices, a draw and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)

@@ -12,10 +12,11 @@ def layers(groups: Groups, weights: Weights) -> tuple[Tensor, list[str]]:
     Groups that lie in the same matrices form a layer: all tiles of one matrix, or all units of those that span the same
     matrices. A layer is named by their state keys, joined by "+".
     """
-    shares = [
-        groups.sums({key: torch.full(weights[key].shape, float(key == own)) for key in groups.keys}) > 0
+    absent = [
+        groups.sums({key: torch.full(weights[key].shape, float(key == own)) for key in groups.keys}) == 0
         for own in groups.keys
     ]
-    present, layer = torch.unique(torch.stack(shares, dim=1), dim=0, return_inverse=True)
-    names = ["+".join(key for key, here in zip(groups.keys, row, strict=True) if here) for row in present.tolist()]
+    # Sorted by what is absent, layers come in the order of the matrices.
+    rows, layer = torch.unique(torch.stack(absent, dim=1), dim=0, return_inverse=True)
+    names = ["+".join(key for key, gone in zip(groups.keys, row, strict=True) if not gone) for row in rows.tolist()]
     return layer, names

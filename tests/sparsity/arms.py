@@ -75,12 +75,12 @@ TASKS = {"vocoder": speech, "lstm": regression}
 MATRICES = {"vocoder": ("gru.recurrent", "head.fc"), "lstm": ("recurrent", "input", "out")}
 
 
-def plan(task: str, prune: Pruning, steps: int = STEPS) -> ArmPlan:
-    """An arm on several matrices whose masks are final at step `PRUNE`; options left out take their defaults."""
+def plan(task: str, prune: Pruning, steps: int = STEPS, end: int = PRUNE) -> ArmPlan:
+    """An arm on several matrices whose masks are final at step `end`; options left out take their defaults."""
     options = catalogue.info("pruner", prune.kind).complete(prune.options)
     optimisation = Optimisation(steps, rate=2e-3, warmup=2)
     prune = replace(prune, options=options)
-    return ArmPlan(optimisation, MATRICES[task], None, prune, 0, PRUNE, validate_every=5)
+    return ArmPlan(optimisation, MATRICES[task], None, prune, 0, end, validate_every=5)
 
 
 def train(task: str, arm: ArmPlan, folder: Path | None = None, on_step: Any = None) -> ArmResult:
