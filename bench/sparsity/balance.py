@@ -39,8 +39,8 @@ class Balance:
     penalty: Tensor | None = None
     before: Tensor | None = None
 
-    def update(self, task: Tensor, penalty: Tensor, wanted: float, present: Tensor) -> Tensor:
-        """Each lambda of the next step, from the pulls and the share pruned at the step that was done.
+    def update(self, task: Tensor, penalty: Tensor, wanted: Tensor, present: Tensor) -> Tensor:
+        """Each lambda of the next step, from the pulls and the shares of pruned groups at the step that was done.
 
         Where the penalty does not pull at all (every gate is closed), lambda is 0.
         """

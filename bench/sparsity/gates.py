@@ -182,8 +182,9 @@ class GatedPruner(Pruner):
                 torch.zeros(len(self.lams)).index_add_(0, pool, pull.abs().cpu())
                 for pull in (self._gradient - own, self._unit)
             )
-            present = _means(pruned, self.pool, len(self.lams))
-            self.lams = self.balance.update(task, penalty, self.schedule.sparsity_at(done + 1), present)
+            kept = self.target.groups.keep(self.scores(), self.schedule.sparsity_at(done + 1))
+            wanted, present = (_means(share, self.pool, len(self.lams)) for share in (~kept, pruned))
+            self.lams = self.balance.update(task, penalty, wanted, present)
 
     def _shared(self) -> bool:
         """Whether what one layer keeps depends on the scores of the others."""

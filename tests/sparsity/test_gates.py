@@ -214,12 +214,12 @@ def test_balance() -> None:
     balance = Balance(gain=10.0, limit=1.0, inertia=2.0)
     one = torch.ones(2)
     present = torch.tensor([0.5, 0.45])
-    lams = balance.update(6 * one, 2 * one, 0.5, present)
+    lams = balance.update(6 * one, 2 * one, 0.5 * one, present)
     assert lams.tolist() == pytest.approx([3.0, 3 * math.exp(0.5)])
-    lams = balance.update(6 * one, 2 * one, 0.5, present + 0.01)  # 0.02 further by the time that it matters
+    lams = balance.update(6 * one, 2 * one, 0.5 * one, present + 0.01)  # 0.02 further by the time that it matters
     assert lams.tolist() == pytest.approx([3 * math.exp(-0.3), 3 * math.exp(0.2)])
-    assert balance.update(6 * one, 2 * one, 1.0, present).tolist() == pytest.approx([3 * math.e] * 2)
-    assert Balance().update(one, 0 * one, 0.5, present).tolist() == [0.0, 0.0]
+    assert balance.update(6 * one, 2 * one, one, present).tolist() == pytest.approx([3 * math.e] * 2)
+    assert Balance().update(one, 0 * one, one, present).tolist() == [0.0, 0.0]
 
 
 @kinds
