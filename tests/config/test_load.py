@@ -260,7 +260,7 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.pruner import magnitude_masks
+    from bench.sparsity.groups import TileGroups, magnitude_masks
     from bench.sparsity.tile import Tile
 
     weight = torch.randn(3 * 24, 24)
@@ -278,9 +278,8 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
             except ConfigError:
                 refused[0] = True
             try:
-                magnitude_masks(
-                    {"w": weight}, {"w": Tile.parse(tile)}, {"w": 3}, sparsity, scope="matrix", keep_diagonal=True
-                )
+                groups = TileGroups({"w": (72, 24)}, Tile.parse(tile), {"w": 3}, keep_diagonal=["w"])
+                magnitude_masks(groups, {"w": weight}, sparsity)
             except UsageError:
                 refused[1] = True
             assert refused[0] == refused[1], (tile, sparsity)
