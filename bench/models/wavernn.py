@@ -158,7 +158,7 @@ class SubbandWaveRNN(nn.Module):
 
         `mel` and `previous` are a batch of segments as in `forward`.
         """
-        batch, steps, bands = previous.shape
+        batch, _, bands = previous.shape
         h0 = mel.new_zeros(batch, self.arch.hidden)
         frames = self.cond((mel - self.mel_mean) / self.mel_std, whole=False)
         cond = F.linear(frames, self.gru.w_cond, self.gru.b_ih)
