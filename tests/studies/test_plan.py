@@ -126,7 +126,10 @@ def test_passwords_are_not_shown() -> None:
 
 MIXED = """\
 search:
-  structure: {choice: {two-of-four: {prune.kind: magnitude, prune.scope: "2:4"}, simd: {prune.kind: magnitude, prune.tile: 16x1}}}
+  structure:
+    choice:
+      two-of-four: {prune.kind: magnitude, prune.scope: "2:4"}
+      simd: {prune.kind: magnitude, prune.tile: 16x1}
   prune.sparsity: {choice: [0.5, 0.7]}
 baselines: false
 """
