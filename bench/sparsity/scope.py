@@ -129,3 +129,20 @@ def gate_shares(gate_sparsity: Sequence[float], sparsity: float) -> list[float]:
             f"{', '.join(f'{share:g}' for share in shares)}, expected 0..1; its mean ({mean:g}) must be prune.sparsity"
         )
     return shares
+
+
+def check_units(scope: str, gate_sparsity: Sequence[float] | None, keep_diagonal: bool) -> None:
+    """Check that nothing is asked of hidden units that only tiles have.
+
+    Raises
+    ------
+    UsageError
+        If something is.
+    """
+    for key, asked in (
+        ("prune.scope", scope if scope != "matrix" else None),
+        ("prune.gate_sparsity", gate_sparsity),
+        ("prune.keep_diagonal", keep_diagonal or None),
+    ):
+        if asked is not None:
+            raise UsageError(f"{key}: got {asked}, which prune.tile 'unit' does not have; leave it out")
