@@ -34,7 +34,7 @@ class PackedMatrix:
     number
         `f32`, `bf16` or `int8`.
     weights, index, counts, scales
-        Contents: float32, uint16 (bf16) or int8; uint16; uint32; float32 (rows, of int8 only).
+        Contents: float32, uint16 (bf16) or int8; uint16; uint32; float32 (rows stored, of int8 only).
     blocks
         Kept tiles (of `dense`: one).
     nonzeros
@@ -105,7 +105,10 @@ def pack_matrix(
             raise LanewiseError(f"mask is not aligned to tile {tile}: {split} of {sizes.size} tiles are kept in part")
     layout, rows, cols = TILES[tile]
     tiles = _tiles(values, tile, bands)
-    if layout == "compact":
+    if layout == "kept_rows":
+        lines = [dense_layout(tiles[kept], k)]
+        scales = scales[kept[0]] if fmt == "int8" else scales
+    elif layout == "compact":
         lines = [dense_layout(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
     elif cols == 1:
         lines = [_chunks(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
@@ -155,13 +158,16 @@ def _chunks(w: npt.NDArray[np.generic], k: int) -> npt.NDArray[np.generic]:
 def _tiles(w: npt.NDArray[np.generic], tile: str, bands: int) -> npt.NDArray[np.generic]:
     """Tiles of a matrix as (lines, tiles of a line, weights of a tile), zero-padded where a tile is incomplete.
 
-    A line is what a kernel runs through: a strip of G rows, a row, or (columns) a band. Weights lie row by row.
+    A line is what a kernel runs through: a strip of G rows, a row, (columns) a band or (rows) the matrix. Weights lie
+    row by row.
     """
     layout, height, width = TILES[tile]
     rows, cols = w.shape
     banded = w.reshape(bands, rows // bands, cols)
     if layout == "compact":
         return banded.transpose(0, 2, 1)
+    if layout == "kept_rows":
+        return w[None]
     padded = np.pad(banded, ((0, 0), (0, -(rows // bands) % height), (0, -cols % width)))
     strips = padded.reshape(-1, height, padded.shape[2] // width, width)
     return strips.transpose(0, 2, 1, 3).reshape(len(strips), -1, height * width)

@@ -22,6 +22,7 @@ TILES: dict[str, tuple[str, int, int]] = {
     "1x16": ("dot_group", 1, 16),
     "column": ("compact", 1, 1),
     "gate-column": ("compact", 1, 1),
+    "row": ("kept_rows", 1, 1),
 }
 """Tiles that have a layout: name -> (layout, tile rows, tile columns). Number formats: `supports`."""
 
@@ -30,6 +31,7 @@ _KERNELS = {
     "row_group": "groups of outputs, broadcast {multiply}",
     "dot_group": "groups of inputs, dot product",
     "compact": "kept columns compacted, dense panels",
+    "kept_rows": "kept rows compacted, dense panels, {multiply}",
 }
 _MULTIPLY = {"f32": "FMA", "bf16": "pairs of bf16", "int8": "int8 by fours"}
 
