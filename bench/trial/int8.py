@@ -55,6 +55,6 @@ def _why_not(trial: Trial, arm: "Arm") -> str | None:
         return f"the arm itself is packed as {trial.config.pack.format}"
     for key, number in recipe("int8", arm.tiles).matrices.items():
         tile = arm.tiles.get(key, "dense")
-        if not table.supports(tile, number, trial.isa):
+        if not table.can_run(tile, number, trial.isa):
             return f"the engine has no {number} kernel for {tile} on {trial.isa} ({key})"
     return None

@@ -80,8 +80,8 @@ def test_all_mistakes_at_once_in_file_order() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [  # values that are wrong by themselves, and settings that clash, in one round
-        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x2, sparsity: 0.5}\n", [1, 1, 2]),
-        ("prune: {kind: magnitude, tile: 4x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 512x1, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 512x1, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
         ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
         ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
         # but nothing that only a default in place of a wrong value would mean
@@ -104,7 +104,7 @@ def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> 
         ("prune.tile=512x1", "prune.tile", "larger than one gate"),
         ("reg.tile=512x1", "reg.tile", "larger than one gate"),
         ("prune.tile=16y1", "prune.tile", "unknown name '16y1'"),
-        ("prune.tile=2x4", "prune.tile", "no kernel"),
+        ("prune.tile=8x1 pack.format=int8", "prune.tile", "no kernel"),
         ("prune.kind=none", "prune.sparsity", "prune.kind is 'none'"),
         ("prune.sparsity=null", "prune.sparsity", "missing"),
         ("prune.kind=random", "reg.kind", "control without a regularizer"),
