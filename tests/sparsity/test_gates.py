@@ -1,6 +1,7 @@
 """Learned gates: thresholds and hard concrete gates against plain computations, their control, their baking."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,7 @@ def test_an_interrupted_arm_ends_as_an_undisturbed_one(
     assert_same(whole, interrupted(task, arm, tmp_path, 1, 5, PRUNE, PRUNE + 2))
     assert whole.curves.sparsity[-1] == pytest.approx(sparsity, abs=0.03)
     assert whole.curves.lam[PRUNE - 1] > 0
+    assert whole.milestones["start"] == train(task, replace(arm, prune=None, prune_steps=0)).milestones["start"]
     assert whole.curves.lam[-1] == 0
     for key, mask in whole.masks.items():
         assert not whole.model.get_parameter(key)[~mask].any()
