@@ -4,10 +4,11 @@ Plain Python, so that a configuration is checked, and `lanewise methods` prints,
 small file below `bench/sparsity/methods`, or one of your own (`docs/add-a-method.md`).
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from bench.errors import UsageError
 
@@ -146,14 +147,42 @@ M = TypeVar("M", bound=type)
 
 
 def register(info: MethodInfo) -> Callable[[M], M]:
-    """Class decorator that puts a method of your own into the table; `info.where` may be empty."""
+    """Class decorator that puts a method of your own into the table; `info.where` may be empty.
+
+    Raises
+    ------
+    UsageError
+        If its name is taken, or the class is none of its role.
+    """
 
     def decorate(method: M) -> M:
+        from bench.sparsity.method import Method, Pruner  # torch, which the file that defines a method has loaded
+
+        if info.role not in get_args(Role):
+            raise UsageError(f"{info.name!r}: got role {info.role!r}, expected one of {', '.join(get_args(Role))}")
+        wanted = "Pruner" if info.role == "pruner" else "Method that is no Pruner"
+        if not issubclass(method, Method) or issubclass(method, Pruner) != (info.role == "pruner"):
+            raise UsageError(f"{info.role} {info.name!r}: {method.__name__} must be a bench.sparsity.method.{wanted}")
+        if (info.role, info.name) in METHODS:
+            raise UsageError(f"{info.role} {info.name!r}: the name is taken; choose another")
         add(info)
         _LOADED[(info.role, info.name)] = method
         return method
 
     return decorate
+
+
+@contextlib.contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Take back what was put into the table inside, if it ends in an error."""
+    methods, loaded = dict(METHODS), dict(_LOADED)
+    try:
+        yield
+    except BaseException:
+        for table, before in ((METHODS, methods), (_LOADED, loaded)):
+            table.clear()
+            table.update(before)
+        raise
 
 
 _LOADED: dict[tuple[Role, str], Any] = {}
