@@ -3,6 +3,7 @@
 import copy
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -52,7 +53,11 @@ def validate(document: Document) -> TrialConfig:
     resolved, clashes = resolve(config)
     problems = [_problem(document, item) for item in wrong]
     doubtful = [_meant(item) for item in wrong]
-    problems += [document.problem(keys, text) for keys, text in clashes if not _rests_on(keys, doubtful)]
+    problems += [
+        replace(document.problem(clash.keys, clash.message), incompatible=clash.incompatible)
+        for clash in clashes
+        if not _rests_on(clash.keys, doubtful)
+    ]
     if problems:
         raise ConfigError(_in_file_order(problems))
     return resolved
@@ -126,6 +131,9 @@ def _problem(document: Document, item: ErrorDetails) -> Problem:
         section = section_at(keys)
         names = f": {', '.join(allowed_keys(section))}" if section else ""
         return document.problem(keys, f"got {got!r}, expected a section of keys{names}")
+    if kind == "method":
+        allowed = item["ctx"]["expected"].split(", ")
+        return document.problem(keys, f"got {got!r}, expected one of {', '.join(allowed)}{did_you_mean(got, allowed)}")
     if kind == "literal_error":
         allowed = _choices(keys) or [str(item["ctx"]["expected"])]
         return document.problem(keys, f"got {got!r}, expected one of {', '.join(allowed)}{did_you_mean(got, allowed)}")

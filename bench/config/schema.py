@@ -5,7 +5,7 @@ The text under each field is its documentation: `lanewise trial --keys` and the 
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 MatrixName = Literal["gru.recurrent", "gru.cond", "gru.embed", "head.fc", "head.out"]
@@ -115,10 +115,23 @@ class Train(Section):
 Options = dict[str, float | int | str | bool]
 
 
+def _method(role: Literal["regularizer", "pruner"]) -> AfterValidator:
+    """Check a method's name against the table of methods, which plug-ins may have added to."""
+
+    def check(name: str) -> str:
+        from bench.sparsity.catalogue import names
+
+        if name not in names(role):
+            raise PydanticCustomError("method", "expected one of {expected}", {"expected": ", ".join(names(role))})
+        return name
+
+    return AfterValidator(check)
+
+
 class Reg(Section):
     """The regularizer, which pulls weights to zero before and while they are pruned."""
 
-    kind: str = "none"
+    kind: Annotated[str, _method("regularizer")] = "none"
     """`lasso` (its tile is 1x1), `group_lasso` (lambda * sum over tiles of sqrt(tile size) * l2 norm of the tile), or
     another that `lanewise methods` lists."""
     options: Options = Field(default_factory=dict)
@@ -138,7 +151,7 @@ class Reg(Section):
 class Prune(Section):
     """What is pruned, and how."""
 
-    kind: str = "none"
+    kind: Annotated[str, _method("pruner")] = "none"
     """`magnitude` prunes the tiles of least score; `random` is the control that draws tiles by `seed.recover`;
     `lanewise methods` lists the others."""
     options: Options = Field(default_factory=dict)

@@ -17,7 +17,7 @@ from bench.learn.interrupt import between_steps
 from bench.learn.task import Task
 from bench.sparsity import catalogue
 from bench.sparsity.grid import Score
-from bench.sparsity.groups import Groups, Scope, TileGroups
+from bench.sparsity.groups import Groups, TileGroups
 from bench.sparsity.masks import achieved_sparsity
 from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
@@ -51,7 +51,7 @@ class Pruning:
     sparsity: float
     kind: str = "magnitude"
     schedule: Kind = "cubic"
-    scope: Scope = "matrix"
+    scope: str = "matrix"
     score: Score = "l2"
     keep_diagonal: bool = False
     gate_sparsity: tuple[float, ...] | None = None

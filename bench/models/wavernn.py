@@ -158,8 +158,8 @@ class SubbandWaveRNN(nn.Module):
 
         `mel` and `previous` are a batch of segments as in `forward`.
         """
-        batch, steps, bands = previous.shape
-        h0 = mel.new_zeros(batch, self.arch.hidden)
+        bands = previous.shape[2]
+        h0 = mel.new_zeros(len(mel), self.arch.hidden)
         frames = self.cond((mel - self.mel_mean) / self.mel_std, whole=False)
         cond = F.linear(frames, self.gru.w_cond, self.gru.b_ih)
         states = gru(previous, self.tables(), cond, self.gru.w_hh, self.gru.b_hh, h0)

@@ -256,3 +256,36 @@ add(
         cost="none",
     )
 )
+add(
+    MethodInfo(
+        name="activation",
+        role="pruner",
+        where=f"{_HERE}.activation:Activation",
+        summary="keeps the tiles of largest |weight| * rms of its input",
+        source="Wanda: Sun et al. 2023 (arXiv 2306.11695), on tiles",
+        cost="at each `every`-th pruning 8 batches forward",
+        options={
+            "every": Option(10, "prunings between measurements of the inputs", 1, 10_000),
+        },
+        calibrated=True,
+    )
+)
+add(
+    MethodInfo(
+        name="second_order",
+        role="pruner",
+        where=f"{_HERE}.second_order:SecondOrder",
+        summary="prunes the tiles that change the outputs least, and refits the kept weights by least squares",
+        source="optimal brain surgeon: Hassibi & Stork 1993; in one shot: SparseGPT, Frantar & Alistarh 2023 "
+        "(arXiv 2301.00774)",
+        cost="at each pruning 8 batches forward and a factorisation per row and round",
+        options={
+            "damping": Option(0.01, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
+            "rounds": Option(4, "rounds in which a pruning's tiles go, weights refitted in between", 1, 100),
+            "update": Option(True, "refit the kept weights (false: only choose by saliency)"),
+        },
+        main=Main("prune.options.damping", 1e-3, 1.0),
+        calibrated=True,
+        schedules=("one-shot", "staged"),
+    )
+)

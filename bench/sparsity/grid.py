@@ -88,7 +88,7 @@ class Grid:
         if self._rows == self._cols == 1:
             return blocks.abs().flatten()
         if ord == "l2":
-            return _root(blocks.square().sum(dim=(2, 4))).flatten()  # 40 times faster than vector_norm on Gx1
+            return root(blocks.square().sum(dim=(2, 4))).flatten()  # 40 times faster than vector_norm on Gx1
         magnitudes = blocks.abs()
         return (magnitudes.sum(dim=(2, 4)) if ord == "l1" else magnitudes.amax(dim=(2, 4))).flatten()
 
@@ -169,7 +169,7 @@ class Grid:
         return w.reshape(self.bands, self.strips, self._rows, self.columns, self._cols)
 
 
-def _root(squares: Tensor) -> Tensor:
+def root(squares: Tensor) -> Tensor:
     """Square root whose gradient at zero is 0 instead of infinite."""
     positive = squares > 0
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)

@@ -5,18 +5,17 @@ one value per group, and spreads it over the weights; it never sees rows and col
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bench.errors import LanewiseError, UsageError
 from bench.sparsity.grid import Grid, Order, Score
-from bench.sparsity.select import Budget, counted, select
+from bench.sparsity.scope import Scope, gate_shares
+from bench.sparsity.select import Budget, candidates, counted, select, select_rows
 from bench.sparsity.tile import Tile
 
-Scope = Literal["gate", "matrix", "global"]
-SCOPES: tuple[Scope, ...] = ("gate", "matrix", "global")
 Weights = Mapping[str, Tensor]
 """Matrices (out, in) by state key."""
 
@@ -79,17 +78,18 @@ class TileGroups:
     gates
         Equal gates stacked in each matrix's rows; one where not named.
     scope
-        Within what tiles compete: each `gate` (for `column`, whose tiles span all gates, the matrix), each `matrix`, or
-        all matrices together (`global`).
+        Within what tiles compete (`bench.sparsity.scope`): each `gate` (for `column`, whose tiles span all gates, the
+        matrix), each `matrix`, all matrices together (`global`), or `N:M`.
     gate_sparsity
-        Sparsity of each gate in proportion to each other (scope `gate`); None: the same for all.
+        Sparsity of each gate (scope `gate`), whose mean is the sparsity of all; below it, in proportion to each other.
+        None: the same for all.
     keep_diagonal
         Matrices in which every tile with a diagonal weight (i, i) of a gate's square block is kept, within the count.
 
     Raises
     ------
     UsageError
-        For a tile that fits no matrix, an unknown scope, or a matrix without a diagonal.
+        For a tile that does not fit a matrix, a scope that is unknown or does not fit, or a matrix without a diagonal.
     """
 
     def __init__(
@@ -97,13 +97,11 @@ class TileGroups:
         shapes: Mapping[str, tuple[int, int]],
         tile: Tile,
         gates: Mapping[str, int] | None = None,
-        scope: Scope = "matrix",
+        scope: str = "matrix",
         gate_sparsity: Sequence[float] | None = None,
         keep_diagonal: Sequence[str] = (),
     ) -> None:
-        if scope not in SCOPES:
-            raise UsageError(f"prune.scope: got {scope!r}, allowed: {', '.join(SCOPES)}")
-        self.tile, self.scope, self.gate_sparsity = tile, scope, gate_sparsity
+        self.tile, self.scope = tile, Scope.parse(scope)
         self.grids = {key: _grid(key, tile, shape, (gates or {}).get(key, 1)) for key, shape in shapes.items()}
         self.keys = tuple(self.grids)
         self.parts: dict[str, slice] = {}
@@ -112,6 +110,9 @@ class TileGroups:
             self.parts[key] = slice(self.n, self.n + grid.n_groups)
             self.n += grid.n_groups
         self.sizes = torch.cat([grid.sizes for grid in self.grids.values()])
+        for key, grid in self.grids.items():
+            self.scope.check(key, str(tile), grid.columns)
+        self.gate_sparsity = self.scope.check_gates(gate_sparsity, {key: g.bands for key, g in self.grids.items()})
         unknown = sorted(set(keep_diagonal) - set(self.grids))
         if unknown:
             raise UsageError(f"prune.keep_diagonal: {', '.join(unknown)} not among the pruned: {', '.join(self.keys)}")
@@ -164,40 +165,65 @@ class TileGroups:
     def keep(self, scores: Tensor, sparsity: float, previous: Tensor | None = None) -> Tensor:
         """Groups to keep at a sparsity, bool (n,).
 
-        Over each budget of n tiles exactly `kept_count(n, sparsity)` are kept.
+        Over each budget of n tiles exactly `kept_count(n, sparsity)` are kept; of `N:M` see `Scope.kept_of`.
 
         Raises
         ------
         UsageError
-            For a sparsity outside 0..1 or lower than that of `previous`, or a diagonal that does not fit.
+            For a sparsity outside 0..1, lower than that of `previous` or beyond what the scope allows, or a diagonal
+            that does not fit.
         """
-        return select(scores, counted(self.budgets(), self._shares(sparsity)), previous, self._spared)
+        if self.scope.of is None:
+            shares = gate_shares(self.gate_sparsity, sparsity) * len(self.grids) if self.gate_sparsity else sparsity
+            return select(scores, counted(self.budgets(), shares), previous, self._spared)
+        return self._keep_runs(scores, sparsity, previous)
 
     def budgets(self) -> list[Budget]:
-        """Tiles that compete."""
-        if self.scope == "global":
-            return [Budget("all matrices", slice(0, self.n))] if self.n else []
+        """Tiles that compete; with `N:M` there are as many as tiles / M."""
+        if self.scope.name == "global":
+            return [Budget("all matrices", slice(0, self.n))]
         found = []
         for key, grid in self.grids.items():
-            bands = grid.bands if self.scope == "gate" else 1
-            size = grid.n_groups // bands
             start = self.parts[key].start
+            if self.scope.of is not None:
+                for line in range(start, start + grid.n_groups, grid.columns):
+                    for left in range(line, line + grid.columns, self.scope.of):
+                        right = min(left + self.scope.of, line + grid.columns)
+                        found.append(Budget(f"{key}, tiles {left - start} to {right - start - 1}", slice(left, right)))
+                continue
+            bands = grid.bands if self.scope.name == "gate" else 1
+            size = grid.n_groups // bands
             for band in range(bands):
                 label = f"{key}, gate {band}" if bands > 1 else key
                 found.append(Budget(label, slice(start + band * size, start + (band + 1) * size)))
         return found
 
-    def _shares(self, sparsity: float) -> float | list[float]:
-        if self.gate_sparsity is None:
-            return sparsity
-        mean = sum(self.gate_sparsity) / len(self.gate_sparsity)
-        per_gate = [share * sparsity / mean for share in self.gate_sparsity] if mean else list(self.gate_sparsity)
-        return per_gate * len(self.grids)
+    def _keep_runs(self, scores: Tensor, sparsity: float, previous: Tensor | None) -> Tensor:
+        """`keep` under `N:M`: every run of M tiles is a row, so that hundreds of thousands are sorted at once."""
+        of = self.scope.of
+        assert of is not None, "the scope is N:M"
+        scores, allowed, spared = candidates(scores, previous, self._spared)
+        kept = torch.empty(self.n, dtype=torch.bool)
+        for key, grid in self.grids.items():
+            part, short = self.parts[key], -grid.columns % of
+            scored, may, must = (_runs(values[part], grid.columns, of) for values in (scores, allowed, spared))
+            counts = torch.full(
+                (grid.n_groups // grid.columns, -(-grid.columns // of)), self.scope.kept_of(of, sparsity)
+            )
+            counts[:, -1] = self.scope.kept_of(of - short, sparsity)
+            chosen = select_rows(scored, counts.flatten(), may, must, key)
+            kept[part] = chosen.reshape(-1, grid.columns + short)[:, : grid.columns].flatten()
+        return kept
 
 
 def magnitude_masks(groups: TileGroups, weights: Weights, sparsity: float, score: Score = "l2") -> dict[str, Tensor]:
     """Masks (out, in) that keep the tiles of largest norm, True = kept: pruning by magnitude in one call."""
     return groups.expand(groups.keep(groups.scores(weights, score), sparsity))
+
+
+def _runs(values: Tensor, columns: int, of: int) -> Tensor:
+    """One value per tile, in lines of `columns`, as runs of `of` (runs, of); the last of a line is zero-padded."""
+    return torch.nn.functional.pad(values.reshape(-1, columns), (0, -columns % of)).reshape(-1, of)
 
 
 def _grid(key: str, tile: Tile, shape: tuple[int, int], gates: int) -> Grid:

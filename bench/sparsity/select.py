@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.errors import UsageError
+from bench.errors import LanewiseError, UsageError
 from bench.sparsity.count import kept_count
 
 
@@ -59,20 +59,63 @@ def select(
     ------
     UsageError
         If a count cannot be met.
+    LanewiseError
+        If a score is not a number.
     """
+    scores, allowed, spared = candidates(scores, allowed, spared)
+    kept = torch.zeros(len(scores), dtype=torch.bool)
+    for budget, count in budgets:
+        at = (None, budget.groups)
+        kept[at] = select_rows(scores[at], torch.tensor([count]), allowed[at], spared[at], budget.label)
+    return kept
+
+
+def candidates(scores: Tensor, allowed: Tensor | None, spared: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores (n,) and what may and must be kept, bool (n,), checked, on the CPU, defaults filled in."""
     scores = scores.detach().cpu()
+    if bool(scores.isnan().any()):
+        raise LanewiseError(f"{int(scores.isnan().sum())} of {len(scores)} groups have a score that is not a number")
     allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.cpu()
     spared = torch.zeros(len(scores), dtype=torch.bool) if spared is None else spared.cpu()
     if bool((spared & ~allowed).any()):
         raise UsageError("prune.keep_diagonal: the previous masks pruned tiles on the diagonal that is to be kept")
-    ranked = scores.masked_fill(spared, torch.inf).masked_fill(~allowed, -torch.inf)
-    kept = torch.zeros(len(scores), dtype=torch.bool)
-    for budget, count in budgets:
-        part = budget.groups
-        _check(budget, count, int(allowed[part].sum()), int(spared[part].sum()))
-        best = torch.sort(ranked[part], descending=True, stable=True).indices[:count]
-        kept[part.start + best] = True
-    return kept
+    return scores, allowed, spared
+
+
+def select_rows(scores: Tensor, counts: Tensor, allowed: Tensor, spared: Tensor, label: str) -> Tensor:
+    """`select` over many budgets of equal size m at once, each a row.
+
+    Parameters
+    ----------
+    scores, allowed, spared
+        (budgets, m), as in `select`.
+    counts
+        Groups to keep in each budget, int64 (budgets,).
+    label
+        Names them all, in errors.
+
+    Returns
+    -------
+    Tensor
+        Bool (budgets, m).
+    """
+    for needed, there, what in (
+        (spared.sum(dim=1), counts, "{there} of {size} tiles are to be kept, but {needed} hold the diagonal; lower "
+         "prune.sparsity, choose a smaller tile or do not keep the diagonal"),
+        (counts, allowed.sum(dim=1), "{needed} of {size} tiles are to be kept, but the previous masks left only "
+         "{there}; sparsity may not fall"),
+    ):  # fmt: skip
+        short = (needed > there).nonzero()
+        if len(short):
+            at = int(short[0])
+            message = what.format(needed=int(needed[at]), there=int(there[at]), size=scores.shape[1])
+            raise UsageError(f"{label}{f', run {at}' if len(counts) > 1 else ''}: {message}")
+    # By score, then (both sorts are stable) by class: whatever the scores, the spared come first, the pruned last.
+    order = torch.sort(scores, dim=1, descending=True, stable=True).indices
+    classes = (allowed.int() + spared.int()).gather(1, order)
+    order = order.gather(1, torch.sort(classes, dim=1, descending=True, stable=True).indices)
+    first = torch.arange(scores.shape[1]) < counts[:, None]
+    return torch.zeros_like(first).scatter_(1, order, first)
 
 
 def counted(budgets: Sequence[Budget], sparsity: float | Sequence[float]) -> list[tuple[Budget, int]]:
@@ -81,22 +124,7 @@ def counted(budgets: Sequence[Budget], sparsity: float | Sequence[float]) -> lis
     Raises
     ------
     UsageError
-        If a sparsity is not within 0..1, or there are not as many as budgets.
+        If a sparsity is not within 0..1.
     """
-    shares = [sparsity] * len(budgets) if isinstance(sparsity, int | float) else list(sparsity)
-    if len(shares) != len(budgets):
-        raise UsageError(f"prune.gate_sparsity: got {len(shares)} numbers for {len(budgets)} gates")
+    shares = [sparsity] * len(budgets) if isinstance(sparsity, int | float) else sparsity
     return [(budget, kept_count(budget.size, share)) for budget, share in zip(budgets, shares, strict=True)]
-
-
-def _check(budget: Budget, count: int, allowed: int, spared: int) -> None:
-    if spared > count:
-        raise UsageError(
-            f"{budget.label}: {count} of {budget.size} tiles are to be kept, but {spared} hold the diagonal; lower "
-            "prune.sparsity, choose a smaller tile or do not keep the diagonal"
-        )
-    if allowed < count:
-        raise UsageError(
-            f"{budget.label}: {count} of {budget.size} tiles are to be kept, but the previous masks left only "
-            f"{allowed}; sparsity may not fall"
-        )

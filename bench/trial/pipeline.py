@@ -75,8 +75,17 @@ def _learnt(arm: "Arm", record: Record) -> None:
         record.metrics[f"valid.nll_bits.{phase}"] = arm.milestones.get(phase)
         if phase not in arm.milestones:
             record.reasons[f"valid.nll_bits.{phase}"] = "the arm has no such phase"
-    if arm.grid:
-        record.tags["lanewise.lambda_grid"] = ", ".join(f"{lam:g}: {bits:.4f}" for lam, bits in arm.grid.items())
+    if arm.tuned is not None:
+        tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
+        record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"
+        record.facts["tune"] = {
+            "key": arm.tuned,
+            "values": list(arm.grid),
+            "valid": [bits for bits, _ in arm.grid.values()],
+            "curves": [curve for _, curve in arm.grid.values()],
+        }
+    if arm.facts:
+        record.facts["methods"] = arm.facts
 
 
 def _packed(packed: dict[str, Any], record: Record) -> None:

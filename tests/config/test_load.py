@@ -45,9 +45,9 @@ def test_defaults_that_follow_from_other_keys() -> None:
     ("text", "expected"),
     [
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
-                                   "lambda, target, tile"]),
+                                   "lambda, options, target, tile"]),
         ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
-                         "pack, prune, reg, seed, simd, task, train"]),
+                         "pack, prune, recover, reg, seed, simd, task, train, tune"]),
         ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of none, magnitude, "
                                           "random; did you mean 'magnitude'?"]),
         ("prune:\n  sparsity: 1.5\n", ["t.yaml:2: prune.sparsity: got 1.5, expected less than or equal to 1"]),
@@ -56,10 +56,8 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
         ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, lr, "
                         "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
-        ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, 'controlled', or "
-                                     "{grid: [distinct numbers]}"]),
-        ("reg:\n  lambda: {grid: [1, 1]}\n", ["t.yaml:2: reg.lambda: got {'grid': [1, 1]}, expected a number >= 0, "
-                                              "'controlled', or {grid: [distinct numbers]}"]),
+        ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, or "
+                                     "'controlled'"]),
         ("prune:\n  matrices:\n    - gru.recurrent\n    - gru.recurent\n", [
             "t.yaml:4: prune.matrices[1]: got 'gru.recurent', expected one of gru.recurrent, gru.cond, gru.embed, "
             "head.fc, head.out; did you mean 'gru.recurrent'?"]),
@@ -80,8 +78,8 @@ def test_all_mistakes_at_once_in_file_order() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [  # values that are wrong by themselves, and settings that clash, in one round
-        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x2, sparsity: 0.5}\n", [1, 1, 2]),
-        ("prune: {kind: magnitude, tile: 4x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 999x2, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 999x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
         ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
         ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
         # but nothing that only a default in place of a wrong value would mean
@@ -146,9 +144,9 @@ def test_a_resolved_configuration_is_its_own_resolution(tmp_path: Path) -> None:
     again = load(path)
     assert again == resolved
     assert config_hash(again) == config_hash(resolved)
-    grid = config(SIMD.replace("tile: 16x1", "tile: 16x1\n  lambda: {grid: [1e-4, 0.001]}"))
+    grid = config(SIMD + "tune: {key: reg.lambda, grid: [1e-4, 0.001]}\n")
     assert from_dict(dump(grid)) == grid
-    assert flatten(grid)["reg.lambda"] == "grid:0.0001,0.001"
+    assert flatten(grid)["tune.grid"] == "0.0001,0.001"
 
 
 def test_every_trial_has_the_same_parameters() -> None:
@@ -262,7 +260,7 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.pruner import magnitude_masks
+    from bench.sparsity.groups import TileGroups, magnitude_masks
     from bench.sparsity.tile import Tile
 
     weight = torch.randn(3 * 24, 24)
@@ -280,9 +278,8 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
             except ConfigError:
                 refused[0] = True
             try:
-                magnitude_masks(
-                    {"w": weight}, {"w": Tile.parse(tile)}, {"w": 3}, sparsity, scope="matrix", keep_diagonal=True
-                )
+                groups = TileGroups({"w": (72, 24)}, Tile.parse(tile), {"w": 3}, keep_diagonal=["w"])
+                magnitude_masks(groups, {"w": weight}, sparsity)
             except UsageError:
                 refused[1] = True
             assert refused[0] == refused[1], (tile, sparsity)

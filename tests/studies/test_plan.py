@@ -122,3 +122,25 @@ def test_dry_run_rows_say_what_is_the_same(study_file: Write) -> None:
 def test_passwords_are_not_shown() -> None:
     assert redacted("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
     assert redacted("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+MIXED = """\
+search:
+  structure:
+    choice:
+      two-of-four: {prune.kind: magnitude, prune.scope: "2:4"}
+      simd: {prune.kind: magnitude, prune.tile: 16x1}
+  prune.sparsity: {choice: [0.5, 0.7]}
+baselines: false
+"""
+
+
+def test_points_of_a_grid_that_cannot_exist_are_skipped_with_the_reason(study_file: Write) -> None:
+    trials = plan(load(study_file(MIXED)))
+    assert len(trials) == 4
+    (skipped,) = (planned for planned in trials if planned.config is None)
+    assert skipped.arm == "two-of-four-s70"
+    assert skipped.skip == "prune.sparsity: got 0.7, but prune.scope '2:4' prunes exactly 0.5"
+    named = "arms: {a: {prune.kind: magnitude, prune.scope: '2:4', prune.sparsity: 0.7}}\n"
+    with pytest.raises(ConfigError, match=r"prunes exactly 0\.5"):  # asked for by name, it is a mistake
+        plan(load(study_file(named)))

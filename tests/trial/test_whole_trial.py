@@ -326,14 +326,15 @@ def test_training_on_a_cuda_device_comes_near_that_on_the_cpu(
 
 
 def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
-    config = tiny_config(tiny_corpus, "reg.lambda={grid: [1e-4, 0.5, 1]}")
+    config = tiny_config(tiny_corpus, "tune={key: reg.lambda, grid: [1e-4, 0.5, 1]}")
     record = run_trial(config, tmp_path, cache=shared_cache)
     assert record.state == "complete", record.reason
-    tried = dict(pair.split(": ") for pair in record.tags["lanewise.lambda_grid"].split(", "))
-    assert set(tried) == {"0.0001", "0.5", "1"}
-    best = min(tried, key=lambda lam: float(tried[lam]))
-    assert record.metrics["train.lambda"] == float(best)
-    assert record.metrics["valid.nll_bits"] == pytest.approx(float(tried[best]), abs=0.05)
+    tried = record.facts["tune"]
+    assert (tried["key"], tried["values"]) == ("reg.lambda", [1e-4, 0.5, 1])
+    best = int(np.argmin(tried["valid"]))
+    assert record.metrics["train.lambda"] == tried["values"][best]
+    assert record.metrics["valid.nll_bits"] == tried["valid"][best]
+    assert [curve[-1] for curve in tried["curves"]] == tried["valid"]
 
 
 def test_a_folder_of_another_trial_is_refused(finished: tuple[Path, Record], tiny_corpus: Path) -> None:
