@@ -289,3 +289,28 @@ add(
         schedules=("one-shot", "staged"),
     )
 )
+add(
+    MethodInfo(
+        name="unify",
+        role="pruner",
+        where=f"{_HERE}.unify:Unify",
+        summary="prunes tiles by magnitude; in a kept one all weights share one magnitude and keep their signs",
+        source="arXiv 2106.08301 (its alternating schedule could not be read: straight-through here)",
+        cost="three passes over the matrices",
+        units=False,
+    )
+)
+add(
+    MethodInfo(
+        name="bit_sharing",
+        role="pruner",
+        where=f"{_HERE}.bit_sharing:BitSharing",
+        summary="learns 0 (pruned), 2, 4 or 8 bits for every tile, by gates and a penalty on bits",
+        source="arXiv 2101.04935 (how its gates move could not be read: divided by their running size here)",
+        cost="about twenty passes over the matrices",
+        options={"penalty": Option(0.003, "bits of loss per bit of a weight", 0.0, 1.0)},
+        main=Main("prune.options.penalty", 3e-4, 3e-2),
+        units=False,
+        schedules=("cubic", "progress5", "staged", "linear"),
+    )
+)
