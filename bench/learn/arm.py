@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from bench.learn.calibration import second_moments
 from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
+from bench.learn.recovery import Kind as RecoverKind
+from bench.learn.recovery import Recovery
 from bench.learn.task import Task
 from bench.sparsity import catalogue
 from bench.sparsity.grid import Score
@@ -21,7 +23,9 @@ from bench.sparsity.groups import Groups, TileGroups
 from bench.sparsity.masks import achieved_sparsity
 from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
-from bench.sparsity.tile import Tile
+from bench.sparsity.scope import check_units
+from bench.sparsity.tile import UNIT, Tile
+from bench.sparsity.units import UnitGroups
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ class ArmPlan:
         Public names (`Task.matrices`) of what is regularised and pruned.
     reg, prune
         None for a phase the arm does not have.
+    recover, distil
+        How weights are trained once masks are final, and the weight of the distance to the dense start in the loss:
+        see `bench.learn.recovery`.
     reg_steps, prune_steps
         Lengths of the first two phases; the rest is recovery.
     validate_every, checkpoint_every
@@ -80,6 +87,8 @@ class ArmPlan:
     matrices: tuple[str, ...] = ("gru.recurrent",)
     reg: Regularization | None = None
     prune: Pruning | None = None
+    recover: RecoverKind = "finetune"
+    distil: float = 0.0
     reg_steps: int = 0
     prune_steps: int = 0
     validate_every: int = 50
@@ -114,14 +123,15 @@ class ArmResult:
     model
         With pruned weights at zero.
     masks, tiles
-        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm.
+        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm. Of tile
+        `unit`, those of every matrix that the units lie in.
     curves
         Of training.
     lambda_
         Last lambda of the first phase; None without regularizer.
     milestones
-        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "recovered"; what the
-        penalty costs and what pruning costs stay apart.
+        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "restarted" (weights
+        rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
     facts
         What the methods have to say for themselves.
     """
@@ -138,17 +148,21 @@ class ArmResult:
 def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
-    matrices = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
-    weights = {key: named[key] for key in matrices}
+    gates = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
     calibrate = second_moments(model, task)
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
         rate = plan.optimisation.rate
+        weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
 
     def groups(tile: Tile, **budget: Any) -> Groups:
-        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in weights.items()}
-        return TileGroups(shapes, tile, matrices, **budget)
+        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in named.items() if w.dim() == 2}
+        if tile == UNIT:
+            if budget:
+                check_units(budget["scope"], budget["gate_sparsity"], bool(budget["keep_diagonal"]))
+            return UnitGroups(shapes, task.layers, list(gates))
+        return TileGroups({key: shapes[key] for key in gates}, tile, gates, **budget)
 
     reg = pruner = None
     if plan.reg is not None:
@@ -157,7 +171,7 @@ def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tup
     if plan.prune is not None:
         what = plan.prune
         schedule = Schedule(what.schedule, what.sparsity, plan.phases.reg_end, plan.phases.prune_end)
-        diagonal = sorted(set(weights) & task.recurrent) if what.keep_diagonal else []
+        diagonal = sorted(set(gates) & task.recurrent) if what.keep_diagonal else []
         tiles = groups(what.tile, scope=what.scope, gate_sparsity=what.gate_sparsity, keep_diagonal=diagonal)
         made = catalogue.load("pruner", what.kind)(target(tiles, schedule, what.score, what.options))
         assert isinstance(made, Pruner), "a pruner of the catalogue is a Pruner"
@@ -170,6 +184,7 @@ class _Run:
 
     def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, path: Path | None) -> None:
         self.model, self.task, self.plan, self.path = model, task, plan, path
+        self.recovery = Recovery(plan.recover, plan.distil, model, task, plan.phases, seed)
         self.reg, self.pruner = build_methods(model, task, plan, seed)
         self.methods: dict[str, Method] = {
             name: method for name, method in (("reg", self.reg), ("prune", self.pruner)) if method is not None
@@ -179,8 +194,7 @@ class _Run:
         self.lambda_: float | None = None
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
-        bits = self.task.loss(self.model, self.task.batches(step))
-        total = bits
+        total, bits = self.recovery.loss(self.model, self.task.batches(step))
         for method in self.methods.values():
             penalty = method.penalty(step)
             if penalty is not None:
@@ -195,8 +209,20 @@ class _Run:
         self.milestones["start"] = self.validate(0)
         for method in self.methods.values():
             method.begin()
-        if self.pruner is not None and self.plan.phases.prune_end == 0:  # pruned at once, before the first step
-            self.milestones["pruned"] = self.task.validate(self.model)
+        if self.plan.phases.prune_end == 0:  # pruned at once, before the first step, or never
+            if self.pruner is not None:
+                self.milestones["pruned"] = self.task.validate(self.model)
+            self.restart()
+
+    def restart(self) -> None:
+        """Put weights back, where the plan says so; the masks are final."""
+        if self.plan.recover == "finetune":
+            return
+        self.recovery.restart(self.model)
+        if self.pruner is not None:
+            self.pruner.apply_()
+        self.fit.forget()
+        self.milestones["restarted"] = self.task.validate(self.model)
 
     def validate(self, step: int) -> float:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
@@ -213,16 +239,24 @@ class _Run:
             self.lambda_ = lam
         self.curves.step.append(step)
         self.curves.train_nll.append(bits)
-        self.curves.sparsity.append(achieved_sparsity(self.pruner.masks) if self.pruner is not None else 0.0)
+        self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
         if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
             self.milestones["penalised"] = self.validate(step)
         if plan.prune is not None and step == plan.phases.prune_end:
             self.milestones["pruned"] = self.validate(step)
+        if step == plan.phases.prune_end:
+            self.restart()  # before the checkpoint of this step, so that a resumed run does not restart again
         if step % plan.validate_every == 0 or step == plan.optimisation.steps:
             self.validate(step)
         if step % plan.checkpoint_every == 0:
             self.save()
+
+    def sparsity(self) -> float:
+        """Pruned share of the plan's matrices: what units lose elsewhere is not counted."""
+        masks = self.pruner.masks if self.pruner is not None else {}
+        keys = [self.task.matrices[name][0] for name in self.plan.matrices]
+        return achieved_sparsity({key: masks[key] for key in keys if key in masks})
 
     def save(self) -> None:
         if self.path is None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.sparsity.control import FixedLambda, LambdaControl, TargetSparsity, lambda_grid, zero_share
-from bench.sparsity.count import kept_count
+from bench.sparsity.control import FixedLambda, LambdaControl, TargetSparsity, zero_share
+from bench.sparsity.count import kept_count, log_grid
 from bench.sparsity.groups import TileGroups
 from bench.sparsity.regularizer import Form, GroupLasso
 from bench.sparsity.schedule import Schedule
@@ -107,7 +107,7 @@ def test_zero_share() -> None:
 
 @given(st.floats(1e-6, 1e3), st.floats(1, 1e4), st.integers(2, 12))
 def test_grid_is_logarithmic(low: float, factor: float, count: int) -> None:
-    grid = lambda_grid(low, low * factor, count)
+    grid = log_grid(low, low * factor, count)
     assert len(grid) == count
     assert (grid[0], grid[-1]) == (low, low * factor)
     for i, lam in enumerate(grid):
@@ -115,10 +115,10 @@ def test_grid_is_logarithmic(low: float, factor: float, count: int) -> None:
 
 
 def test_bad_values() -> None:
-    assert lambda_grid(0.1, 0.1, 1) == [0.1]
+    assert log_grid(0.1, 0.1, 1) == [0.1]
     for low, high, count in [(0.0, 1.0, 3), (1.0, 0.1, 3), (0.1, 1.0, 1), (0.1, math.inf, 3), (0.1, 0.1, 0)]:
-        with pytest.raises(UsageError, match=r"reg\.lambda grid"):
-            lambda_grid(low, high, count)
+        with pytest.raises(UsageError, match=r"tune"):
+            log_grid(low, high, count)
     schedule = Schedule("one-shot", 0.5)
     for options, message in [
         ({"lam_min": 2.0, "lam_max": 1.0}, r"reg\.lambda"),
