@@ -13,12 +13,12 @@ from bench.sparsity.method import Pruner, Target
 class LatentPruner(Pruner):
     """Base of pruners whose kept weights take few values: the network uses `coarse` of *latent* weights.
 
-    Straight-through (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363): the gradient at the coarse weights moves
-    the latent ones, here by adding each update to them and coarsening anew. The model's own weights are therefore coarse
+    Straight-through (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363): each update, from the gradient at the
+    coarse weights, is added to the latent ones, which are then made coarse anew. So the model's own weights are coarse
     at any moment, and what is validated, kept and packed is what would be stored.
 
-    Coarse from the end of the regulariser's phase, where pruning starts, to the end: the coarse form is part of what the
-    pruned network learns, and its latent weights keep what a sign or a level needs to change.
+    Coarse from the end of the regularizer's phase, where pruning starts, to the end of recovery; the latent weights
+    keep what a sign or a level needs to change.
 
     Attributes
     ----------
@@ -30,6 +30,11 @@ class LatentPruner(Pruner):
         super().__init__(target)
         self.latent: dict[str, Tensor] = {}
         self.used: dict[str, Tensor] = {}
+
+    @property
+    def present(self) -> Tensor:
+        """Groups that are not pruned, bool (n,), on the CPU."""
+        return torch.ones(self.target.groups.n, dtype=torch.bool) if self.kept is None else self.kept
 
     @abstractmethod
     def coarse(self, latent: Weights) -> dict[str, Tensor]:

@@ -57,7 +57,8 @@ class BitSharing(LatentPruner):
     def bits(self) -> Tensor:
         """Return the bits of every tile's weights, (n,): 0, 2, 4 or 8."""
         open4, open8 = (self.logits[1:] > 0).int()
-        return self._present() * (2 + open4 * (2 + open8 * 4))
+        bits: Tensor = self.present.to(self.logits) * (2 + open4 * (2 + open8 * 4))
+        return bits
 
     def coarse(self, latent: Weights) -> dict[str, Tensor]:
         """Return the weights on the grids of their tiles, zero where pruned."""
@@ -86,7 +87,7 @@ class BitSharing(LatentPruner):
         """Return the gradient of loss and penalty by the logits, (3, n)."""
         groups, (p2, p4, p8) = self.target.groups, self.logits.sigmoid()
         slopes = {key: torch.zeros_like(w) if w.grad is None else w.grad for key, w in self.target.weights.items()}
-        (open4, open8), present = (self.logits[1:] > 0).to(p2), self._present()
+        (open4, open8), present = (self.logits[1:] > 0).to(p2), self.present.to(self.logits)
         q2, q4, q8 = self.grids(self.latent)
 
         def worth(finer: Weights, coarser: Weights | None = None) -> Tensor:
@@ -100,9 +101,6 @@ class BitSharing(LatentPruner):
         cost = torch.stack([2 + p4 * (2 + 4 * p8), p2 * (2 + 4 * p8), p2 * p4 * 4]) * (present * self.shares)
         p = torch.stack([p2, p4, p8])
         return (loss + float(self.target.options["penalty"]) * cost) * p * (1 - p)
-
-    def _present(self) -> Tensor:
-        return torch.ones_like(self.logits[0]) if self.kept is None else self.kept.to(self.logits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the groups kept, the latent weights and the gates."""
@@ -119,10 +117,8 @@ class BitSharing(LatentPruner):
         Per kept tile its weights' bits (whole bytes), 2 bits to say how many, a bf16 reach and a 16-bit index as in
         packed models. Counted, not stored: the packed model that is timed holds plain numbers.
         """
-        if self.kept is None:
-            return {}
         bits, sizes = self.bits().long().cpu(), self.target.groups.sizes
-        tiles, weights = int(self.kept.sum()), int(sizes[self.kept].sum())
+        tiles, weights = int(self.present.sum()), int(sizes[self.present].sum())
         stored = int(((bits * sizes + 7) // 8).sum()) + (tiles * 2 + 7) // 8 + tiles * (2 + 2)
         return {
             "tiles_by_bits": {str(width): int((bits == width).sum()) for width in (0, *BITS)},
@@ -136,4 +132,5 @@ def quantised(w: Tensor, top: Tensor, bits: int) -> Tensor:
     """Return w on 2^bits equally spaced levels from -top to top; the levels of 2, 4 and 8 bits contain one another."""
     steps = 2**bits - 1
     unit = torch.where(top > 0, top, 1.0)
-    return ((((w / unit).clamp(-1, 1) + 1) / 2 * steps).round() * (2 / steps) - 1) * top
+    levels: Tensor = ((((w / unit).clamp(-1, 1) + 1) / 2 * steps).round() * (2 / steps) - 1) * top
+    return levels

@@ -14,9 +14,9 @@ INDEX_BYTES, F32_BYTES = 2, 4
 class Unify(LatentPruner):
     """Prunes tiles by magnitude; in a kept one every |w| is the tile's mean |w|.
 
-    The micro-structured unification of arXiv 2106.08301, in which magnitude 0 is pruning. That paper finds the tiles
-    to unify by alternating steps (its schedule could not be read); here all kept tiles are unified from the first pruning
-    on and learn signs and magnitudes straight through (`LatentPruner`).
+    The micro-structured unification of arXiv 2106.08301, in which magnitude 0 is pruning. That paper alternates between
+    choosing tiles and training (its schedule could not be read); here all kept tiles are unified from the first pruning
+    on, and learn signs and magnitudes straight through (`LatentPruner`).
     """
 
     def coarse(self, latent: Weights) -> dict[str, Tensor]:
@@ -31,9 +31,7 @@ class Unify(LatentPruner):
         Unified: per kept tile one f32 magnitude, one sign bit per weight (whole bytes), one 16-bit index as in packed
         models. Counted, not stored: the packed model that is timed holds plain numbers.
         """
-        if self.kept is None:
-            return {}
-        sizes = self.target.groups.sizes[self.kept]
+        sizes = self.target.groups.sizes[self.present]
         tiles, weights = len(sizes), int(sizes.sum())
         unified = tiles * (F32_BYTES + INDEX_BYTES) + int(((sizes + 7) // 8).sum())
         return {"tiles": tiles, "bytes_unified": unified, "bytes_f32": tiles * INDEX_BYTES + weights * F32_BYTES}
