@@ -103,7 +103,7 @@ def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> 
         ("prune.tile=512x1", "prune.tile", "larger than one gate"),
         ("reg.tile=512x1", "reg.tile", "larger than one gate"),
         ("prune.tile=16y1", "prune.tile", "unknown name '16y1'"),
-        ("prune.tile=2x4", "prune.tile", "no kernel"),
+        ("prune.tile=8x1 pack.format=int8", "prune.tile", "no kernel"),
         ("prune.kind=none", "prune.sparsity", "prune.kind is 'none'"),
         ("prune.sparsity=null", "prune.sparsity", "missing"),
         ("prune.kind=random", "reg.kind", "control without a regularizer"),
