@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from bench.errors import UsageError
+from bench.sparsity import tile
 
 if TYPE_CHECKING:
     from bench.sparsity.method import Method
@@ -174,14 +175,15 @@ def register(info: MethodInfo) -> Callable[[M], M]:
 
 @contextlib.contextmanager
 def undone_on_error() -> Iterator[None]:
-    """Take back what was put into the table inside, if it ends in an error."""
-    methods, loaded = dict(METHODS), dict(_LOADED)
+    """Take back the methods and tiles that were registered inside, if it ends in an error."""
+    tables: tuple[dict[Any, Any], ...] = (METHODS, _LOADED, tile._NAMED)
+    before = [dict(table) for table in tables]
     try:
         yield
     except BaseException:
-        for table, before in ((METHODS, methods), (_LOADED, loaded)):
+        for table, content in zip(tables, before, strict=True):
             table.clear()
-            table.update(before)
+            table.update(content)
         raise
 
 

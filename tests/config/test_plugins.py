@@ -8,7 +8,9 @@ from bench.config import plugins
 from bench.config.flat import config_hash, dump, flatten
 from bench.config.load import from_dict, load, validate
 from bench.config.yaml_lines import ConfigError, Document, parse
+from bench.errors import UsageError
 from bench.sparsity import catalogue
+from bench.sparsity.tile import Tile
 
 RIDGE = """\
 from bench.sparsity.catalogue import MethodInfo, register
@@ -120,7 +122,10 @@ def test_a_broken_one_is_one_error_of_its_file_and_line(tmp_path: Path, code: st
 
 
 def test_what_it_registered_before_it_failed_is_taken_back(tmp_path: Path) -> None:
-    complaint(write(tmp_path, RIDGE + "raise RuntimeError\n"))
+    tile = "from bench.sparsity.own import register_tile\nregister_tile('mine', lambda shape, gates: None)\n"
+    complaint(write(tmp_path, RIDGE + tile + "raise RuntimeError\n"))
+    with pytest.raises(UsageError, match="unknown name 'mine'"):
+        Tile.parse("mine")
     assert load(write(tmp_path)).reg.kind == "ridge"
 
 
