@@ -310,8 +310,8 @@ add(
         summary="learns 0 (pruned), 2, 4 or 8 bits for every tile, by gates and a penalty on bits",
         source="arXiv 2101.04935 (how its gates move could not be read: divided by their running size here)",
         cost="about twenty passes over the matrices",
-        options={"penalty": Option(0.003, "bits of loss per bit of a weight", 0.0, 1.0)},
-        main=Main("prune.options.penalty", 3e-4, 3e-2),
+        options={"penalty": Option(0.1, "bits of loss per bit of a weight", 0.0, 1e6)},
+        main=Main("prune.options.penalty", 0.01, 1.0),
         units=False,
         schedules=("cubic", "progress5", "staged", "linear"),
     )

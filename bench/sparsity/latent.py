@@ -22,12 +22,15 @@ class LatentPruner(Pruner):
 
     Attributes
     ----------
+    started
+        Whether weights are coarse.
     latent, used
         Latent weights, and the coarse ones made from them, by state key; empty until weights are coarse.
     """
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
+        self.started = False
         self.latent: dict[str, Tensor] = {}
         self.used: dict[str, Tensor] = {}
 
@@ -49,32 +52,37 @@ class LatentPruner(Pruner):
     @torch.no_grad()
     def begin(self) -> None:
         """Prune and coarsen before the first step, where the phases say so."""
-        at_once = self.target.phases.reg_end == 0
-        if at_once:
-            self.start()
+        if self.target.phases.reg_end == 0:
+            self._start()
         super().begin()
-        if at_once:
-            self._coarsen()
 
     @torch.no_grad()
     def after_step(self, step: int, rate: float) -> None:
         """Move the latent weights, prune, coarsen."""
-        due = step + 1 >= self.target.phases.reg_end
-        if self.latent:
+        if self.started:
             self.learn(step)
             for key, weight in self.target.weights.items():
                 weight.copy_(self.latent[key] + weight - self.used[key])
-        elif due:
-            self.start()
+        elif step + 1 >= self.target.phases.reg_end:
+            self._start()
         super().after_step(step, rate)
-        if due:
-            self._coarsen()
 
-    def _coarsen(self) -> None:
-        self.latent = {key: weight.detach().clone() for key, weight in self.target.weights.items()}
-        self.used = self.coarse(self.latent)
-        for key, weight in self.used.items():
-            self.target.weights[key].copy_(weight)
+    @torch.no_grad()
+    def apply_(self) -> None:
+        """Set pruned weights to zero; from the start on, take what is left as latent weights and make it coarse.
+
+        Weights that were put back or drawn anew for recovery come here too: nothing of the former ones stays.
+        """
+        super().apply_()
+        if self.started:
+            self.latent = {key: weight.detach().clone() for key, weight in self.target.weights.items()}
+            self.used = self.coarse(self.latent)
+            for key, weight in self.used.items():
+                self.target.weights[key].copy_(weight)
+
+    def _start(self) -> None:
+        self.started = True
+        self.start()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the groups kept and the latent weights."""
@@ -85,3 +93,4 @@ class LatentPruner(Pruner):
         super().restore(state, tensors)
         self.latent = {key.partition("/")[2]: w for key, w in tensors.items() if key.startswith("latent/")}
         self.used = {key: self.target.weights[key].detach().clone() for key in self.latent}
+        self.started = bool(self.latent)

@@ -106,8 +106,7 @@ def test_gates_follow_the_gradient_of_the_single_path(after: int) -> None:
     assert isinstance(method, BitSharing)
     stepped(method, after)
     method.logits[1:] = torch.randn(method.logits[1:].shape, generator=torch.Generator().manual_seed(5))
-    with torch.no_grad():
-        method._coarsen()
+    method.apply_()
     slopes = {key: torch.randn_like(weight) for key, weight in method.target.weights.items()}
     for key, weight in method.target.weights.items():
         weight.grad = slopes[key]
@@ -183,6 +182,18 @@ def test_an_interrupted_arm_ends_as_an_undisturbed_one(tmp_path: Path, kind: str
     if kind == "unify":
         weight = whole.model.state_dict()["gru.w_hh"]
         assert torch.allclose(grid.norms(weight, "max"), grid.norms(weight, "l1") / grid.sizes, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Unify, BitSharing])
+def test_weights_drawn_anew_forget_the_former_ones(kind: type[LatentPruner]) -> None:
+    method = stepped(made(kind, "4x1"), 10)
+    fresh = {key: torch.randn_like(weight) for key, weight in method.target.weights.items()}
+    for key, weight in method.target.weights.items():
+        weight.data.copy_(fresh[key])
+    method.apply_()
+    method.after_step(10, 0.0)
+    for key, mask in method.masks.items():
+        torch.testing.assert_close(method.latent[key], fresh[key] * mask)
 
 
 def test_neither_works_on_hidden_units() -> None:
