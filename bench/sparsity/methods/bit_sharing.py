@@ -30,7 +30,10 @@ class BitSharing(LatentPruner):
     How the paper moves its gates could not be read. Here a logit's gradient, in which the gate's step passes the
     gradient of its sigmoid, is divided by its running root mean square, so that its pace is not that of the loss.
 
-    Option `penalty`: bits of loss per bit of a weight.
+    Option `penalty`: bits of loss per bit of a weight. Measured on the shipped small dense model, 80 % of 16x1 tiles
+    pruned in 120 steps of batch 16, NLL (that of `magnitude` is 4.615) and bits per weight of the pruned matrix: 0.0003
+    gives 4.332 and 1.25; 0.03 4.264, 0.82; 0.3 4.243, 0.54; 3 4.526, 0.41. What is gained over magnitude is gained by
+    presence: quantising gains no NLL by itself.
 
     Attributes
     ----------
