@@ -23,7 +23,9 @@ from bench.sparsity.groups import Groups, TileGroups
 from bench.sparsity.masks import achieved_sparsity
 from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
-from bench.sparsity.tile import Tile
+from bench.sparsity.scope import check_units
+from bench.sparsity.tile import UNIT, Tile
+from bench.sparsity.units import UnitGroups
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class ArmResult:
     model
         With pruned weights at zero.
     masks, tiles
-        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm.
+        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm. Of tile
+        `unit`, those of every matrix that the units lie in.
     curves
         Of training.
     lambda_
@@ -145,17 +148,20 @@ class ArmResult:
 def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
-    matrices = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
-    weights = {key: named[key] for key in matrices}
-    calibrate = second_moments(model, task)
+    gates = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
-        rate = plan.optimisation.rate
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
+        weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
 
     def groups(tile: Tile, **budget: Any) -> Groups:
-        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in weights.items()}
-        return TileGroups(shapes, tile, matrices, **budget)
+        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in named.items() if w.dim() == 2}
+        if tile == UNIT:
+            if budget:
+                check_units(budget["scope"], budget["gate_sparsity"], bool(budget["keep_diagonal"]))
+            return UnitGroups(shapes, task.layers, list(gates))
+        return TileGroups({key: shapes[key] for key in gates}, tile, gates, **budget)
 
     reg = pruner = None
     if plan.reg is not None:
@@ -164,7 +170,7 @@ def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tup
     if plan.prune is not None:
         what = plan.prune
         schedule = Schedule(what.schedule, what.sparsity, plan.phases.reg_end, plan.phases.prune_end)
-        diagonal = sorted(set(weights) & task.recurrent) if what.keep_diagonal else []
+        diagonal = sorted(set(gates) & task.recurrent) if what.keep_diagonal else []
         tiles = groups(what.tile, scope=what.scope, gate_sparsity=what.gate_sparsity, keep_diagonal=diagonal)
         made = catalogue.load("pruner", what.kind)(target(tiles, schedule, what.score, what.options))
         assert isinstance(made, Pruner), "a pruner of the catalogue is a Pruner"
@@ -232,7 +238,7 @@ class _Run:
             self.lambda_ = lam
         self.curves.step.append(step)
         self.curves.train_nll.append(bits)
-        self.curves.sparsity.append(achieved_sparsity(self.pruner.masks) if self.pruner is not None else 0.0)
+        self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
         if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
             self.milestones["penalised"] = self.validate(step)
@@ -244,6 +250,12 @@ class _Run:
             self.validate(step)
         if step % plan.checkpoint_every == 0:
             self.save()
+
+    def sparsity(self) -> float:
+        """Pruned share of the plan's matrices: what units lose elsewhere is not counted."""
+        masks = self.pruner.masks if self.pruner is not None else {}
+        keys = [self.task.matrices[name][0] for name in self.plan.matrices]
+        return achieved_sparsity({key: masks[key] for key in keys if key in masks})
 
     def save(self) -> None:
         if self.path is None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.config.matrices import Layer, unit_layers
 from bench.learn.dataset import Batch, ClipData, Segments
 from bench.learn.evaluate import mean_nll
 from bench.models import mixture
@@ -38,6 +39,8 @@ class Task:
         Public name -> (state key, gates) of what can be pruned.
     recurrent
         State keys of those whose gates are square, with a diagonal worth keeping.
+    layers
+        Layers whose hidden units can be pruned as one.
     """
 
     batches: Callable[[int], Any]
@@ -48,6 +51,7 @@ class Task:
     inputs: Callable[[Any, Any], dict[str, Tensor]]
     matrices: Mapping[str, tuple[str, int]]
     recurrent: frozenset[str]
+    layers: tuple[Layer, ...] = ()
 
 
 DISTIL_EVERY = 13
@@ -113,6 +117,7 @@ def vocoder(
         inputs=_inputs,
         matrices=MATRICES,
         recurrent=frozenset({"gru.w_hh"}),
+        layers=unit_layers(model.arch.hidden),
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config.flat import arm_name, flatten
 from bench.config.matrices import Architecture, Matrix, matrices
@@ -77,10 +77,28 @@ class Arm:
 
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
 
+    def as_packed(self) -> "AsPacked":
+        """Return what the packer gets: of tile `unit` the smaller dense model, of a tile of one's own its kernel's."""
+        from bench.sparsity.shrink import masked_units, shrink
+        from bench.sparsity.tile import UNIT, Tile
+
+        model, masks = self.model(), self.masks()
+        if UNIT.name in self.tiles.values():
+            return AsPacked(shrink(model, masked_units(masks)), {}, {})
+        return AsPacked(model, {key: Tile.parse(tile).runs_as or tile for key, tile in self.tiles.items()}, masks)
+
     def matrices(self) -> dict[str, Matrix]:
         """Describe the model's prunable matrices, by state key."""
         arch = Architecture(**{item.name: self.arch[item.name] for item in fields(Architecture)})
         return {matrix.state_key: matrix for matrix in matrices(arch).values()}
+
+
+class AsPacked(NamedTuple):
+    """A model, and the tile and the mask of each of its sparse matrices by state key, as the packer takes them."""
+
+    model: "SubbandWaveRNN"
+    tiles: dict[str, str]
+    masks: "dict[str, Tensor]"
 
 
 def trained_arm(trial: Trial) -> Arm:
