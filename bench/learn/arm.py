@@ -158,10 +158,9 @@ def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tup
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
     pruned = plan.pruned_groups(model, task) if plan.prune is not None else None
-    calibrate = second_moments(model, task)
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
-        rate = plan.optimisation.rate
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
         weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
 
