@@ -93,6 +93,15 @@ class Vocoder:
         mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
         indices: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
     ) -> NDArray[numpy.float32]: ...
+    def skipped(
+        self,
+        mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        indices: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+        | None,
+        seed: int,
+        utterance: int,
+        temperature: float,
+    ) -> float: ...
     def run_ns(
         self,
         mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
@@ -111,3 +120,5 @@ class Stream:
     ) -> int: ...
     def finish(self) -> None: ...
     def pull(self) -> NDArray[numpy.float32]: ...
+    @property
+    def skipped(self) -> float: ...

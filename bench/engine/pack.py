@@ -63,6 +63,7 @@ def pack_vocoder(
     masks: Mapping[str, Mask] | None = None,
     fmt: Mapping[str, str] | str = "f32",
     tables: str = "f32",
+    delta: float | None = None,
 ) -> PackInfo:
     """Write a packed vocoder, atomically.
 
@@ -77,12 +78,15 @@ def pack_vocoder(
         Number format of all matrices, or by state-dict key (`GATES` and `CONVOLUTIONS`); those not named are f32.
     tables
         Number format of the embedding tables that loading makes: f32, bf16, or int8 with a scale per row.
+    delta
+        Threshold of a delta network (arXiv 1612.05571): a column of `gru.w_hh` whose state moved by no more than this
+        since it was last used is not read. None reads every column at every step.
 
     Raises
     ------
     UsageError
-        If a key is not a matrix that may be sparse (or have a format), or a tile has no kernel in its format or does
-        not fit.
+        If a key is not a matrix that may be sparse (or have a format), a tile has no kernel in its format or does
+        not fit, or `delta` is out of range or `gru.w_hh` stored so that single columns cannot be skipped.
     LanewiseError
         If a tensor is missing, has the wrong shape, is not finite, is non-zero where its mask drops it, or a mask
         splits a tile.
@@ -104,7 +108,10 @@ def pack_vocoder(
         weight, tile = _tensor(tensors, key), tiles.get(key, "dense")
         matrices[key] = _pack(key, weight, tile, masks.get(key), gates, numbers[key])
 
-    file = _assemble({"arch": dict(arch), "dims": dims, "tables": tables}, vectors, matrices)
+    head: dict[str, Any] = {"arch": dict(arch), "dims": dims, "tables": tables}
+    if delta is not None:
+        head["delta"] = _threshold(delta, matrices["gru.w_hh"])
+    file = _assemble(head, vectors, matrices)
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -125,6 +132,17 @@ def table_bytes(bands: int, hidden: int, tables: str) -> int:
     """Memory of the embedding tables: a row of 3 * hidden per band and level, in int8 with its scale."""
     row = 3 * hidden * np.dtype(DTYPES[tables]).itemsize + (4 if tables == "int8" else 0)
     return bands * 256 * row
+
+
+def _threshold(delta: float, recurrent: PackedMatrix) -> float:
+    if not 0 <= delta <= 1:
+        raise UsageError(f"delta: got {delta}, expected a threshold from 0 to 1 (of a state that lies within -1 and 1)")
+    if recurrent.number != "f32" or recurrent.layout not in ("dense", "compact"):
+        raise UsageError(
+            f"delta: skips columns of gru.w_hh as it runs, which needs it in f32 and dense or of tile column or "
+            f"gate-column, got {recurrent.number} {recurrent.tile}"
+        )
+    return float(np.float32(delta))
 
 
 def _numbers(fmt: Mapping[str, str] | str) -> dict[str, str]:

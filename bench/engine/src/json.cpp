@@ -164,6 +164,15 @@ std::uint64_t Json::whole(const std::string& key, std::uint64_t least, std::uint
     return static_cast<std::uint64_t>(number);
 }
 
+double Json::number(const std::string& key, double least, double most) const {
+    const Json& value = at(key);
+    if (value.kind_ != Kind::number || !(value.number_ >= least && value.number_ <= most)) {
+        throw Error("header: '" + key + "' must be a number from " + std::to_string(least) + " to " +
+                    std::to_string(most));
+    }
+    return value.number_;
+}
+
 const std::string& Json::string(const std::string& key) const {
     const Json& value = at(key);
     if (value.kind_ != Kind::string)

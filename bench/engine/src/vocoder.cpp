@@ -77,6 +77,11 @@ void Vocoder::load(const PackedFile& file) {
     conv2_bias_ = file.vector("cond.conv2.bias", s.cond);
     w_cond_ = product(file, "gru.w_cond", 3 * s.hidden, s.cond, 3);
     w_hh_ = product(file, "gru.w_hh", 3 * s.hidden, s.hidden, 3);
+    if (file.header().find("delta")) {
+        delta_ = static_cast<float>(file.header().number("delta", 0.0, 1.0));
+        if (!DeltaProduct::fits(w_hh_.matrix.view()))
+            throw Error("gru.w_hh: a delta threshold needs f32, dense or whole columns; pack the model again");
+    }
     fc_ = product(file, "head.fc.weight", s.head, s.hidden, 1);
     fc_bias_ = file.vector("head.fc.bias", s.head);
     out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);
