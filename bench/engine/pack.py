@@ -83,8 +83,8 @@ def pack_vocoder(
         If a key is not a matrix that may be sparse (or have a format), or a tile has no kernel in its format or does
         not fit.
     LanewiseError
-        If the model is larger than the engine loads, a tensor is missing, has the wrong shape, is not finite, is non-zero where its mask drops it, or a mask
-        splits a tile.
+        If the model is larger than the engine loads, a tensor is missing, has the wrong shape, is not finite, is
+        non-zero where its mask drops it, or a mask splits a tile.
     """
     tiles, masks = dict(tiles or {}), dict(masks or {})
     for key in [*tiles, *masks]:

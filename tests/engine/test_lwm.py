@@ -214,7 +214,7 @@ def test_packer_refusals(tmp_path: Path) -> None:
         ({"bands": 20}, "'bands' must be a whole number from 1 to 16, not 20"),
         ({"mels": 1025}, "'mels' must be a whole number from 1 to 1024, not 1025"),
     ):
-        arch, large = random_model(rng, **sizes)
+        arch, large = random_model(rng, True, **sizes)
         with pytest.raises(LanewiseError, match=f"m.lwm: not packed, for the engine could not load it: .*{message}"):
             pack_vocoder(out, arch, large)
     with pytest.raises(LanewiseError, match="'conv1_taps' must be a whole number from 1 to 16, not 17"):
