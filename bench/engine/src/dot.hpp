@@ -5,10 +5,6 @@
 #include "matrix.hpp"
 #include "simd.hpp"
 
-#ifdef __ARM_FEATURE_DOTPROD
-#include <arm_neon.h>
-#endif
-
 namespace lanewise::LANEWISE_ISA {
 
 template <int L> using Words = typename Simd<L>::i32;
