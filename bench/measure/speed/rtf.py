@@ -37,7 +37,7 @@ class RtfResult:
         The same split into conditioning, gru, heads, sampling, synthesis; sums to `us_per_step`. The shares come from
         runs of the same interleaved measurement that read the clock after each part.
     parts_sum_us
-        What those runs' parts added up to, as measured, before they were scaled to `us_per_step`.
+        What the parts of those runs that the gate accepted add up to, as measured, before the scaling to `us_per_step`.
     kernel_us, limit_us
         The recurrent product alone, and the fastest way to read its bytes (`roofs.limits`).
     vs_dense, vs_limit
@@ -165,7 +165,7 @@ def measure_rtf(
         rtf_dense=us["dense"] / step_us,
         us_per_step=us["model"],
         parts_us=scale_parts(budget, us["model"]),
-        parts_sum_us=sum(budget.values()),
+        parts_sum_us=run.us("parts") / steps,
         kernel_us=us["kernel"],
         limit_us=us["limit"],
         vs_dense=us["dense"] / us["model"],
