@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Role = Literal["regularizer", "pruner"]
 SCHEDULES = ("cubic", "one-shot", "progress5", "staged", "linear")
+GRADUAL = ("cubic", "progress5", "staged", "linear")
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,18 @@ add(
 )
 add(
     MethodInfo(
+        name="sparse_group_lasso",
+        role="regularizer",
+        where=f"{_HERE}.sparse_group_lasso:SparseGroup",
+        summary="(1 - alpha) of group_lasso + alpha of lasso: sparse also within the tiles that stay",
+        source="Friedman, Hastie & Tibshirani 2010 (arXiv 1001.0736); Simon et al. 2013",
+        options={"alpha": Option(0.5, "share of the l1 term; 0 is group_lasso", low=0.0, high=0.95)},
+        main=Main("reg.options.alpha", 0.05, 0.8),
+        cost="two passes over the matrices, seven where lambda is controlled",
+    )
+)
+add(
+    MethodInfo(
         name="magnitude",
         role="pruner",
         where=f"{_HERE}.magnitude:Magnitude",
@@ -293,6 +306,65 @@ add(
 )
 add(
     MethodInfo(
+        name="rigl",
+        role="pruner",
+        where=f"{_HERE}.rigl:Rigl",
+        summary="constant sparsity from the start; drops tiles by magnitude and grows others by gradient",
+        source="Evci et al. 2020 (arXiv 1911.11134)",
+        options={
+            "alpha": Option(0.3, "share of the kept tiles replaced at first; falls to zero along a cosine", 0.0, 1.0),
+            "every": Option(10, "steps between replacements", 1),
+            "start": Option(
+                "magnitude",
+                "masks at the start: `magnitude` or `random` at the final sparsity, or following prune.`schedule`",
+                choices=("magnitude", "random", "schedule"),
+            ),
+        },
+        main=Main("prune.options.alpha", 0.05, 0.5),
+        cost="two norms of all tiles and two sorts at each replacement",
+        schedules=GRADUAL,
+    )
+)
+
+_LAMBDA = Option(0.0, "strength of the penalty; 0: controlled, so that the share kept follows the schedule", 0.0, 1e6)
+
+add(
+    MethodInfo(
+        name="threshold",
+        role="pruner",
+        where=f"{_HERE}.threshold:Threshold",
+        summary="learns one threshold per layer by straight-through gradients and a penalty on the tiles above it",
+        source="TinyLSTMs, Fedorov et al. 2020 (arXiv 2005.11138)",
+        options={
+            "lambda": _LAMBDA,
+            "width": Option(0.3, "width of the sigmoid, in median tiles of the layer", 1e-3, 1e3),
+            "travel": Option(4.0, "how far a threshold can rise while pruning lasts, in median tiles", 1e-3, 1e3),
+        },
+        main=Main("prune.options.width", 0.03, 1.0),
+        cost="three passes over the matrices and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
+        name="hard_concrete",
+        role="pruner",
+        where=f"{_HERE}.hard_concrete:HardConcrete",
+        summary="learns a stochastic gate per tile under a penalty on the expected share of open gates (L0)",
+        source="Louizos, Welling & Kingma 2018 (arXiv 1712.01312)",
+        options={
+            "lambda": _LAMBDA,
+            "start": Option(2.5, "log alpha of an average tile", -10.0, 10.0),
+            "prior": Option(1.0, "how much the logarithm of a tile's magnitude adds to it; 0: the paper's", 0.0, 10.0),
+            "travel": Option(12.0, "how far a log alpha can move while pruning lasts", 1e-3, 1e3),
+        },
+        main=Main("prune.options.travel", 4.0, 40.0),
+        cost="a pass over the matrices, a draw and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
         name="unify",
         role="pruner",
         where=f"{_HERE}.unify:Unify",
@@ -313,6 +385,6 @@ add(
         options={"penalty": Option(0.1, "bits of loss per bit of a weight", 0.0, 1e6)},
         main=Main("prune.options.penalty", 0.01, 1.0),
         units=False,
-        schedules=("cubic", "progress5", "staged", "linear"),
+        schedules=GRADUAL,
     )
 )
