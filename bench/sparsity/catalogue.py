@@ -73,7 +73,7 @@ class Main:
     high: float
 
 
-RATE = Main("train.lr", 3e-4, 3e-3)
+RATE = Main("train.lr", 5e-4, 2e-3)
 """Main hyper-parameter of a method that has none of its own: the learning rate of its recovery."""
 
 
