@@ -57,9 +57,11 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], fmt: str, table
         if name not in MATRICES:
             hint = did_you_mean(name, MATRICES)
             raise UsageError(f"--tile: unknown matrix {name!r}{hint}; allowed: {', '.join(MATRICES)}")
-        if not table.supports(tile):
-            allowed = ", ".join(dict.fromkeys(str(row["tile"]) for row in table.rows()))
-            raise UsageError(f"--tile {name}={tile}: the engine has no kernel for {tile!r}; allowed: {allowed}")
+        if not table.can_run(tile):
+            allowed = ", ".join(table.tiles())
+            raise UsageError(
+                f"--tile {name}={tile}: the engine has no kernel for {tile!r}; allowed: {allowed}, or any block RxC"
+            )
     model, _ = checkpoints.load(checkpoint)
     arch, tensors = model.export()
     check_writable(out)

@@ -196,12 +196,12 @@ def _check_tiles(
         return
     _check_diagonal(config, prune_tile, known, complain)
     fmt = config.pack.format
-    if not table.supports(prune_tile, fmt):
+    if not table.can_run(prune_tile, fmt):
         with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
         complain.incompatible(
             key,
             f"got {prune_tile!r}, for which the engine has no kernel in {fmt}, so its zeros could not be "
-            f"skipped; allowed with pack.format {fmt}: {', '.join(with_kernel)}",
+            f"skipped; allowed with pack.format {fmt}: {', '.join(with_kernel)}, and blocks RxC made of these",
         )
 
 

@@ -46,7 +46,8 @@ class PackInfo:
     nonzeros
         Numbers stored for the whole model: kept weights, embeddings, biases, scales; the filter bank is not counted.
     blocks
-        Kept tiles of each matrix that may be sparse, by state-dict key (1 for a dense one).
+        Kept pruning tiles of each matrix that may be sparse, by state-dict key (1 for a dense one), whichever smaller
+        tiles it is stored and run as.
     """
 
     bytes: int
@@ -213,10 +214,11 @@ def _assemble(head: dict[str, Any], vectors: dict[str, Floats], matrices: dict[s
         blobs.clear()
         head["vectors"] = [{"name": key, **place(values, start)} for key, values in vectors.items()]
         head["matrices"] = [
-            {"name": key, "tile": m.tile, "layout": m.layout, "number": m.number, "tile_rows": m.tile_rows,
-             "tile_cols": m.tile_cols, "rows": m.rows, "cols": m.cols, "gates": m.gates, "blocks": m.blocks,
-             "nonzeros": m.nonzeros, "weights": place(m.weights, start), "index": place(m.index, start),
-             "counts": place(m.counts, start), "scales": place(m.scales, start)}
+            {"name": key, "tile": m.tile, "runs_as": m.runs_as, "layout": m.layout, "number": m.number,
+             "tile_rows": m.tile_rows, "tile_cols": m.tile_cols, "rows": m.rows, "cols": m.cols, "gates": m.gates,
+             "blocks": m.blocks, "nonzeros": m.nonzeros,
+             "weights": place(m.weights, start), "index": place(m.index, start), "counts": place(m.counts, start),
+             "scales": place(m.scales, start)}
             for key, m in matrices.items()
         ]  # fmt: skip
         return json.dumps(head, sort_keys=True).encode("ascii")

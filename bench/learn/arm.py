@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from bench.learn.calibration import second_moments
 from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
+from bench.learn.recovery import Kind as RecoverKind
+from bench.learn.recovery import Recovery
 from bench.learn.structure import groups_of, reorder_units_
 from bench.learn.task import Task
 from bench.sparsity import catalogue
@@ -75,6 +77,9 @@ class ArmPlan:
         Public names (`Task.matrices`) of what is regularised and pruned.
     reg, prune
         None for a phase the arm does not have.
+    recover, distil
+        How weights are trained once masks are final, and the weight of the distance to the dense start in the loss:
+        see `bench.learn.recovery`.
     reg_steps, prune_steps
         Lengths of the first two phases; the rest is recovery.
     validate_every, checkpoint_every
@@ -85,6 +90,8 @@ class ArmPlan:
     matrices: tuple[str, ...] = ("gru.recurrent",)
     reg: Regularization | None = None
     prune: Pruning | None = None
+    recover: RecoverKind = "finetune"
+    distil: float = 0.0
     reg_steps: int = 0
     prune_steps: int = 0
     validate_every: int = 50
@@ -132,8 +139,8 @@ class ArmResult:
     lambda_
         Last lambda of the first phase; None without regularizer.
     milestones
-        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "recovered"; what the
-        penalty costs and what pruning costs stay apart.
+        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "restarted" (weights
+        rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
     facts
         What the methods have to say for themselves; `permute`: the order of hidden units (`reorder_units_`).
     """
@@ -177,6 +184,7 @@ class _Run:
 
     def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, path: Path | None) -> None:
         self.model, self.task, self.plan, self.path = model, task, plan, path
+        self.recovery = Recovery(plan.recover, plan.distil, model, task, plan.phases, seed)
         self.reg, self.pruner = build_methods(model, task, plan, seed)
         self.methods: dict[str, Method] = {
             name: method for name, method in (("reg", self.reg), ("prune", self.pruner)) if method is not None
@@ -186,8 +194,7 @@ class _Run:
         self.lambda_: float | None = None
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
-        bits = self.task.loss(self.model, self.task.batches(step))
-        total = bits
+        total, bits = self.recovery.loss(self.model, self.task.batches(step))
         for method in self.methods.values():
             penalty = method.penalty(step)
             if penalty is not None:
@@ -202,8 +209,20 @@ class _Run:
         self.milestones["start"] = self.validate(0)
         for method in self.methods.values():
             method.begin()
-        if self.pruner is not None and self.plan.phases.prune_end == 0:  # pruned at once, before the first step
-            self.milestones["pruned"] = self.task.validate(self.model)
+        if self.plan.phases.prune_end == 0:  # pruned at once, before the first step, or never
+            if self.pruner is not None:
+                self.milestones["pruned"] = self.task.validate(self.model)
+            self.restart()
+
+    def restart(self) -> None:
+        """Put weights back, where the plan says so; the masks are final."""
+        if self.plan.recover == "finetune":
+            return
+        self.recovery.restart(self.model)
+        if self.pruner is not None:
+            self.pruner.apply_()
+        self.fit.forget()
+        self.milestones["restarted"] = self.task.validate(self.model)
 
     def validate(self, step: int) -> float:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
@@ -226,6 +245,8 @@ class _Run:
             self.milestones["penalised"] = self.validate(step)
         if plan.prune is not None and step == plan.phases.prune_end:
             self.milestones["pruned"] = self.validate(step)
+        if step == plan.phases.prune_end:
+            self.restart()  # before the checkpoint of this step, so that a resumed run does not restart again
         if step % plan.validate_every == 0 or step == plan.optimisation.steps:
             self.validate(step)
         if step % plan.checkpoint_every == 0:

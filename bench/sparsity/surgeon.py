@@ -49,7 +49,9 @@ def saliency(w: Tensor, mask: Tensor, moment: Tensor, width: int = 1) -> Tensor:
         factor = torch.linalg.cholesky(moment[kept][:, kept])
         root = torch.linalg.solve_triangular(factor, torch.eye(n).to(w), upper=False)  # K^-1 = root^T root
         fitted = wanted[rows][:, kept] @ root.T @ root
-        roots = torch.block_diag(root, torch.eye(beyond).to(w)).reshape(n + beyond, -1, width)
+        roots = pad(root, (0, beyond, 0, beyond))
+        roots.diagonal()[n:] = 1
+        roots = roots.reshape(n + beyond, -1, width)
         parts = pad(fitted, (0, beyond)).reshape(len(rows), -1, width)
         solved = torch.linalg.solve(torch.einsum("kbi,kbj->bij", roots, roots), parts.permute(1, 2, 0))
         costs = parts * solved.permute(2, 0, 1)

@@ -56,6 +56,6 @@ def _why_not(trial: Trial, arm: "Arm") -> str | None:
     tiles = arm.as_packed().tiles
     for key, number in recipe("int8", tiles).matrices.items():
         tile = tiles.get(key, "dense")
-        if not table.supports(tile, number, trial.isa):
+        if not table.can_run(tile, number, trial.isa):
             return f"the engine has no {number} kernel for {tile} on {trial.isa} ({key})"
     return None

@@ -226,6 +226,7 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
             score=prune.score,
             keep_diagonal=prune.keep_diagonal,
             gate_sparsity=prune.gate_sparsity,
+            permute=prune.permute,
             options=prune.options,
         )
     return ArmPlan(
@@ -235,6 +236,8 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
         prune=pruning,
         reg_steps=round(train.steps * train.shares.reg) if regularization else 0,
         prune_steps=round(train.steps * train.shares.prune) if pruning else 0,
+        recover=config.recover.kind,
+        distil=config.recover.distil,
         validate_every=train.validate_every,
         checkpoint_every=train.checkpoint_every,
     )

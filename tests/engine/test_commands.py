@@ -65,7 +65,7 @@ def test_errors(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     cases = [
         (("pack", checkpoint, model, "--tile", "gru.recurrent"), 2, "expected MATRIX=TILE"),
         (("pack", checkpoint, model, "--tile", "gru.other=16x1"), 2, "unknown matrix"),
-        (("pack", checkpoint, model, "--tile", "gru.recurrent=3x5"), 2, "no kernel"),
+        (("pack", checkpoint, model, "--tile", "gru.recurrent=3by5"), 2, "no kernel"),
         (("pack", str(folder / "none"), model), 1, "no such model file"),
         (("synth", model, str(folder / "none.wav"), out), 1, "no such audio file"),
         (("synth", source, source, out), 1, "not a packed model"),

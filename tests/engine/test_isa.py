@@ -45,8 +45,8 @@ def test_table() -> None:
     for row in rows:
         assert table.supports(str(row["tile"]), str(row["format"]), str(row["isa"]))
     assert table.tiles("f32") == table.tiles() == list(table.TILES)
-    assert table.tiles("bf16") == ["dense", "16x1", "16x2"]
-    assert table.tiles("int8") == ["dense", "16x1", "4x4", "8x4", "16x4"]
+    assert table.tiles("bf16") == ["dense", "16x1", "16x2", "row"]
+    assert table.tiles("int8") == ["dense", "16x1", "4x4", "8x4", "16x4", "row"]
     assert not table.supports("8x1", "int8")
     assert not table.supports("16x4", "int8", "sse4.2")
     assert not table.supports("16x1", isa="avx1024")

@@ -195,8 +195,8 @@ def test_packer_refusals(tmp_path: Path) -> None:
     kept = np.ones(tensors["gru.w_hh"].shape, dtype=bool)
     with pytest.raises(UsageError, match="cannot be sparse"):
         pack_vocoder(out, arch, tensors, {"cond.conv1.weight": "16x1"})
-    with pytest.raises(UsageError, match="no kernel for '3x5'"):
-        pack_vocoder(out, arch, tensors, {"gru.w_hh": "3x5"})
+    with pytest.raises(UsageError, match="unknown name '3by5'"):
+        pack_vocoder(out, arch, tensors, {"gru.w_hh": "3by5"})
     with pytest.raises(UsageError, match="mask but no tile"):
         pack_vocoder(out, arch, tensors, {}, {"gru.w_hh": kept})
     dropped = kept.copy()

@@ -195,12 +195,15 @@ TEST(every_index) {
         for (const auto& [name, packed] : model.packed) {
             for (std::size_t i = 0; i < packed.index.size(); ++i) {
                 std::string bad = good;
-                put(bad, number(good, {name, "index", "offset"}) + 2 * i, static_cast<std::uint16_t>(packed.cols));
+                const bool by_row = tiling.layout == Layout::kept_rows;
+                put(bad, number(good, {name, "index", "offset"}) + 2 * i,
+                    static_cast<std::uint16_t>(by_row ? packed.rows : packed.cols));
                 sign(bad);
-                check_refused(bad, "column index");
+                check_refused(bad, by_row ? "row index" : "column index");
             }
             for (std::size_t i = 0; i < packed.counts.size(); ++i) {
-                for (const std::uint32_t count : {packed.cols + 1, 0xffffffffu, packed.counts[i] - 1}) {
+                for (const std::uint32_t count :
+                     {std::max(packed.rows, packed.cols) + 1, 0xffffffffu, packed.counts[i] - 1}) {
                     std::string bad = good;
                     put(bad, number(good, {name, "counts", "offset"}) + 4 * i, count);
                     sign(bad);
@@ -234,6 +237,9 @@ TEST(contents) {
     bad = rows; // tiles of 4 columns start at 0 and 4
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
     check_refused(bad, "not the start of a tile");
+    bad = good_file(rng, {Layout::kept_rows, Number::f32, 1, 1}); // all rows
+    set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
+    check_refused(bad, "row indices do not increase");
 }
 
 // What fills up chunks, tiles, strips and panels must be zero: kernels multiply it with whatever lies there.

@@ -92,9 +92,9 @@ def test_sampled_study_has_baselines_then_open_trials(study_file: Write) -> None
 
 
 def test_a_corner_of_the_space_that_has_no_kernel_is_refused(study_file: Write) -> None:
-    lines = "search:\n  prune.tile: {choice: [16x1, 3x5]}\nmode: random\ntrials: 9\nbaselines: false\n"
-    base = "name: tiny\nbase: {model.init: dense, model.hidden: 64, prune.kind: magnitude, prune.sparsity: 0.5}\n"
-    with pytest.raises(ConfigError, match=r"tiny.yaml:4: prune.tile: got '3x5'"):
+    lines = "search:\n  prune.tile: {choice: [16x1, 8x1]}\nmode: random\ntrials: 9\nbaselines: false\n"
+    base = "name: tiny\nbase: {pack.format: int8, model.init: dense, model.hidden: 64, prune.kind: magnitude, prune.sparsity: 0.5}\n"
+    with pytest.raises(ConfigError, match=r"tiny.yaml:4: prune.tile: got '8x1'"):
         plan(load(study_file(lines, base)))
 
 

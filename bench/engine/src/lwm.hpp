@@ -6,8 +6,9 @@
 //   dims    whole numbers, see vocoder.cpp
 //   tables  number format of the embedding tables that loading makes
 //   vectors [{name, size, offset}]: f32 arrays
-//   matrices [{name, tile, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
-//              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp
+//   matrices [{name, tile, runs_as, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
+//              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp; tile is what
+//              it was pruned by and blocks counts, runs_as the tile that it is stored as (neither is read here)
 // Sizes count elements, offsets bytes from the start of the file.
 #pragma once
 

@@ -14,8 +14,8 @@ from bench.sparsity.method import Target
 class SecondOrder(Calibrated):
     """Ranks groups by optimal brain surgeon on a calibration set, then refits the kept weights by least squares.
 
-    Saliencies are mean square changes of a matrix's outputs, exact for the groups of a tile; of hidden units, whose
-    slices lie in several matrices, the sum over weights of w^2 / [H^-1]_jj. What groups would cost together is not the
+    Saliencies are mean square changes of a matrix's outputs, exact for tiles r x c; a tile of one's own counts as the
+    sum of the tiles that it is made of, a hidden unit as that of all weights of its slices. What groups would cost together is not the
     sum of what each costs, so the groups go in several rounds, and the saliencies of the rest are computed anew in
     between, for refitted weights. `prune.score` plays no part.
 
@@ -49,14 +49,12 @@ class SecondOrder(Calibrated):
 
     def _saliency(self, weights: dict[str, Tensor], masks: dict[str, Tensor], moments: dict[str, Tensor]) -> Tensor:
         groups = self.target.groups
-        spread = {}
-        for key, w in weights.items():
-            width = 1
-            if isinstance(groups, TileGroups):
-                grid = groups.grids[key]
-                width = groups.tile.extent(grid.shape, grid.gates)[2]
-            spread[key] = surgeon.saliency(w, masks[key], moments[key], width)
-        return groups.sums(spread)
+        widths = dict.fromkeys(weights, 1)
+        if isinstance(groups, TileGroups):
+            widths = {key: grid.tile.extent(grid.shape, grid.gates)[2] for key, grid in groups.grids.items()}
+        return groups.sums(
+            {key: surgeon.saliency(w, masks[key], moments[key], widths[key]) for key, w in weights.items()}
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the sparsity reached and the errors made so far."""
