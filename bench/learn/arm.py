@@ -158,10 +158,9 @@ def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tup
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
     pruned = plan.pruned_groups(model, task) if plan.prune is not None else None
-    calibrate = second_moments(model, task)
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
-        rate = plan.optimisation.rate
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
         weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
 
@@ -211,7 +210,7 @@ class _Run:
             method.begin()
         if self.plan.phases.prune_end == 0:  # pruned at once, before the first step, or never
             if self.pruner is not None:
-                self.milestones["pruned"] = self.task.validate(self.model)
+                self.milestones["pruned"] = self.measure()
             self.restart()
 
     def restart(self) -> None:
@@ -222,14 +221,22 @@ class _Run:
         if self.pruner is not None:
             self.pruner.apply_()
         self.fit.forget()
-        self.milestones["restarted"] = self.task.validate(self.model)
+        self.milestones["restarted"] = self.measure()
 
     def validate(self, step: int) -> float:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
-            outcome = self.task.validate(self.model)
+            outcome = self.measure()
             self.curves.valid_step.append(step)
             self.curves.valid_nll.append(outcome)
         return self.curves.valid_nll[-1]
+
+    def measure(self) -> float:
+        """Validate in evaluation mode, in which gates and the like are not random."""
+        self.model.eval()
+        try:
+            return self.task.validate(self.model)
+        finally:
+            self.model.train()
 
     def hear(self, step: int, bits: float) -> None:
         """Keep the curves of a step that was done (counted from 1)."""

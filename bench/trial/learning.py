@@ -138,7 +138,7 @@ def _arm(trial: Trial) -> Arm:
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
-        if key.startswith(("reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
+        if key.startswith(("plugins", "reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
     }
     inputs = {
         "dense": dense.key(trial),

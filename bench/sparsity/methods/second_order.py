@@ -15,9 +15,9 @@ class SecondOrder(Calibrated):
     """Ranks groups by optimal brain surgeon on a calibration set, then refits the kept weights by least squares.
 
     Saliencies are mean square changes of a matrix's outputs, exact for tiles r x c; a tile of one's own counts as the
-    sum of the tiles that it is made of, a hidden unit as that of all weights of its slices. What groups would cost together is not the
-    sum of what each costs, so the groups go in several rounds, and the saliencies of the rest are computed anew in
-    between, for refitted weights. `prune.score` plays no part.
+    sum of the tiles that it is made of, a hidden unit as the sum of all weights of its slices. What groups would cost
+    together is not the sum of what each costs, so they go in several rounds, and the saliencies of the rest are
+    computed anew in between, for refitted weights. `prune.score` plays no part.
 
     Options `damping` (of H, as a share of its mean diagonal), `rounds` and `update` (false: the mask is the same, the
     kept weights stay as they were).
