@@ -196,7 +196,7 @@ def _check_tiles(
         return
     _check_diagonal(config, prune_tile, known, complain)
     fmt = config.pack.format
-    if not table.can_run(prune_tile, fmt):
+    if not table.can_run(Tile.parse(prune_tile).runs_as or prune_tile, fmt):
         with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
         complain.incompatible(
             key,

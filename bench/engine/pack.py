@@ -88,8 +88,8 @@ def pack_vocoder(
         If a key is not a matrix that may be sparse (or have a format), a tile has no kernel in its format or does
         not fit, or `delta` is out of range or `gru.w_hh` stored so that single columns cannot be skipped.
     LanewiseError
-        If a tensor is missing, has the wrong shape, is not finite, is non-zero where its mask drops it, or a mask
-        splits a tile.
+        If the model is larger than the engine loads, a tensor is missing, has the wrong shape, is not finite, is
+        non-zero where its mask drops it, or a mask splits a tile.
     """
     tiles, masks = dict(tiles or {}), dict(masks or {})
     for key in [*tiles, *masks]:
@@ -103,6 +103,10 @@ def pack_vocoder(
         raise UsageError(f"tables: got {tables!r}, expected one of {', '.join(NUMBERS)}")
     dims, vectors, dense = _parts(arch, tensors)
     dims["table_bytes"] = table_bytes(dims["bands"], dims["hidden"], tables)
+    try:
+        core.check_dims(json.dumps(dims))
+    except LanewiseError as error:
+        raise LanewiseError(f"{path}: not packed, for the engine could not load it: {error}") from error
     matrices = {key: _pack(key, w, "dense", None, 1, numbers[key]) for key, w in dense.items()}
     for key, gates in GATES.items():
         weight, tile = _tensor(tensors, key), tiles.get(key, "dense")

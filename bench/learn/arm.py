@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from bench.learn.calibration import second_moments
 from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
+from bench.learn.recovery import Kind as RecoverKind
+from bench.learn.recovery import Recovery
+from bench.learn.structure import groups_of, reorder_units_
 from bench.learn.task import Task
 from bench.sparsity import catalogue
 from bench.sparsity.grid import Score
-from bench.sparsity.groups import Groups, TileGroups
+from bench.sparsity.groups import Groups
 from bench.sparsity.masks import achieved_sparsity
 from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
@@ -45,7 +48,10 @@ class Regularization:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is pruned, and how: the words of the configuration's `prune` section."""
+    """What is pruned, and how: the words of the configuration's `prune` section.
+
+    With `permute` the dense model's hidden units are reordered before anything else; the order is among the facts.
+    """
 
     tile: Tile
     sparsity: float
@@ -55,6 +61,7 @@ class Pruning:
     score: Score = "l2"
     keep_diagonal: bool = False
     gate_sparsity: tuple[float, ...] | None = None
+    permute: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -70,6 +77,9 @@ class ArmPlan:
         Public names (`Task.matrices`) of what is regularised and pruned.
     reg, prune
         None for a phase the arm does not have.
+    recover, distil
+        How weights are trained once masks are final, and the weight of the distance to the dense start in the loss:
+        see `bench.learn.recovery`.
     reg_steps, prune_steps
         Lengths of the first two phases; the rest is recovery.
     validate_every, checkpoint_every
@@ -80,6 +90,8 @@ class ArmPlan:
     matrices: tuple[str, ...] = ("gru.recurrent",)
     reg: Regularization | None = None
     prune: Pruning | None = None
+    recover: RecoverKind = "finetune"
+    distil: float = 0.0
     reg_steps: int = 0
     prune_steps: int = 0
     validate_every: int = 50
@@ -91,6 +103,12 @@ class ArmPlan:
         one_shot = self.prune is not None and self.prune.schedule == "one-shot"
         prune_end = self.reg_steps + (0 if one_shot else self.prune_steps)
         return Phases(self.reg_steps, prune_end, self.optimisation.steps)
+
+    def pruned_groups(self, model: nn.Module, task: Task) -> Groups:
+        """Return what is kept or pruned as one."""
+        what = self.prune
+        assert what is not None, "the arm prunes"
+        return groups_of(model, task, self.matrices, what.tile, what.scope, what.gate_sparsity, what.keep_diagonal)
 
 
 @dataclass
@@ -114,16 +132,17 @@ class ArmResult:
     model
         With pruned weights at zero.
     masks, tiles
-        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm.
+        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm. Of tile
+        `unit`, those of every matrix that the units lie in.
     curves
         Of training.
     lambda_
         Last lambda of the first phase; None without regularizer.
     milestones
-        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "recovered"; what the
-        penalty costs and what pruning costs stay apart.
+        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "restarted" (weights
+        rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
     facts
-        What the methods have to say for themselves.
+        What the methods have to say for themselves; `permute`: the order of hidden units (`reorder_units_`).
     """
 
     model: nn.Module
@@ -138,28 +157,22 @@ class ArmResult:
 def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
-    matrices = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
-    weights = {key: named[key] for key in matrices}
-    calibrate = second_moments(model, task)
+    pruned = plan.pruned_groups(model, task) if plan.prune is not None else None
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
-        rate = plan.optimisation.rate
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
+        weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
-
-    def groups(tile: Tile, **budget: Any) -> Groups:
-        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in weights.items()}
-        return TileGroups(shapes, tile, matrices, **budget)
 
     reg = pruner = None
     if plan.reg is not None:
         how = plan.reg
-        reg = catalogue.load("regularizer", how.kind)(target(groups(how.tile), None, "l2", how.options))
-    if plan.prune is not None:
+        groups = groups_of(model, task, plan.matrices, how.tile)
+        reg = catalogue.load("regularizer", how.kind)(target(groups, None, "l2", how.options))
+    if plan.prune is not None and pruned is not None:
         what = plan.prune
         schedule = Schedule(what.schedule, what.sparsity, plan.phases.reg_end, plan.phases.prune_end)
-        diagonal = sorted(set(weights) & task.recurrent) if what.keep_diagonal else []
-        tiles = groups(what.tile, scope=what.scope, gate_sparsity=what.gate_sparsity, keep_diagonal=diagonal)
-        made = catalogue.load("pruner", what.kind)(target(tiles, schedule, what.score, what.options))
+        made = catalogue.load("pruner", what.kind)(target(pruned, schedule, what.score, what.options))
         assert isinstance(made, Pruner), "a pruner of the catalogue is a Pruner"
         pruner = made
     return reg, pruner
@@ -170,6 +183,7 @@ class _Run:
 
     def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, path: Path | None) -> None:
         self.model, self.task, self.plan, self.path = model, task, plan, path
+        self.recovery = Recovery(plan.recover, plan.distil, model, task, plan.phases, seed)
         self.reg, self.pruner = build_methods(model, task, plan, seed)
         self.methods: dict[str, Method] = {
             name: method for name, method in (("reg", self.reg), ("prune", self.pruner)) if method is not None
@@ -179,8 +193,7 @@ class _Run:
         self.lambda_: float | None = None
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
-        bits = self.task.loss(self.model, self.task.batches(step))
-        total = bits
+        total, bits = self.recovery.loss(self.model, self.task.batches(step))
         for method in self.methods.values():
             penalty = method.penalty(step)
             if penalty is not None:
@@ -195,15 +208,35 @@ class _Run:
         self.milestones["start"] = self.validate(0)
         for method in self.methods.values():
             method.begin()
-        if self.pruner is not None and self.plan.phases.prune_end == 0:  # pruned at once, before the first step
-            self.milestones["pruned"] = self.task.validate(self.model)
+        if self.plan.phases.prune_end == 0:  # pruned at once, before the first step, or never
+            if self.pruner is not None:
+                self.milestones["pruned"] = self.measure()
+            self.restart()
+
+    def restart(self) -> None:
+        """Put weights back, where the plan says so; the masks are final."""
+        if self.plan.recover == "finetune":
+            return
+        self.recovery.restart(self.model)
+        if self.pruner is not None:
+            self.pruner.apply_()
+        self.fit.forget()
+        self.milestones["restarted"] = self.measure()
 
     def validate(self, step: int) -> float:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
-            outcome = self.task.validate(self.model)
+            outcome = self.measure()
             self.curves.valid_step.append(step)
             self.curves.valid_nll.append(outcome)
         return self.curves.valid_nll[-1]
+
+    def measure(self) -> float:
+        """Validate in evaluation mode, in which gates and the like are not random."""
+        self.model.eval()
+        try:
+            return self.task.validate(self.model)
+        finally:
+            self.model.train()
 
     def hear(self, step: int, bits: float) -> None:
         """Keep the curves of a step that was done (counted from 1)."""
@@ -213,16 +246,24 @@ class _Run:
             self.lambda_ = lam
         self.curves.step.append(step)
         self.curves.train_nll.append(bits)
-        self.curves.sparsity.append(achieved_sparsity(self.pruner.masks) if self.pruner is not None else 0.0)
+        self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
         if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
             self.milestones["penalised"] = self.validate(step)
         if plan.prune is not None and step == plan.phases.prune_end:
             self.milestones["pruned"] = self.validate(step)
+        if step == plan.phases.prune_end:
+            self.restart()  # before the checkpoint of this step, so that a resumed run does not restart again
         if step % plan.validate_every == 0 or step == plan.optimisation.steps:
             self.validate(step)
         if step % plan.checkpoint_every == 0:
             self.save()
+
+    def sparsity(self) -> float:
+        """Pruned share of the plan's matrices: what units lose elsewhere is not counted."""
+        masks = self.pruner.masks if self.pruner is not None else {}
+        keys = [self.task.matrices[name][0] for name in self.plan.matrices]
+        return achieved_sparsity({key: masks[key] for key in keys if key in masks})
 
     def save(self) -> None:
         if self.path is None:
@@ -281,6 +322,10 @@ def train_arm(
     ArmResult
     """
     path = checkpoint_dir / "arm.resume" if checkpoint_dir is not None else None
+    facts: dict[str, Any] = {}
+    if plan.prune is not None and plan.prune.permute:  # the same order when the run is resumed
+        groups = plan.pruned_groups(model, task)
+        facts["permute"] = reorder_units_(model, task, groups, plan.prune.tile, plan.prune.sparsity)
     run = _Run(model, task, plan, seed, path)
     if path is not None and path.is_file():
         run.restore(path)
@@ -302,5 +347,5 @@ def train_arm(
     run.milestones["recovered"] = run.validate(plan.optimisation.steps)
     masks = run.pruner.masks if run.pruner is not None else {}
     tiles = dict.fromkeys(masks, plan.prune.tile.name) if plan.prune is not None else {}
-    facts = {name: found for name, method in run.methods.items() if (found := method.facts())}
+    facts |= {name: found for name, method in run.methods.items() if (found := method.facts())}
     return ArmResult(model, masks, tiles, run.curves, run.lambda_, run.milestones, facts)

@@ -116,6 +116,12 @@ class Fit:
             if on_step is not None:
                 on_step(self.step, bits)
 
+    def forget(self) -> None:
+        """Drop what was learned of the weights that now are others: Adam's moments and the moving average."""
+        self._adam.state.clear()
+        if self._average:
+            self._average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+
     def use_average(self) -> dict[str, Tensor]:
         """Put the averaged weights into the model; return the raw ones (to be put back by `load_state_dict`)."""
         raw = {k: v.detach().clone() for k, v in self.model.state_dict().items()}

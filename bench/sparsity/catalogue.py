@@ -4,18 +4,21 @@ Plain Python, so that a configuration is checked, and `lanewise methods` prints,
 small file below `bench/sparsity/methods`, or one of your own (`docs/add-a-method.md`).
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from bench.errors import UsageError
+from bench.sparsity import tile
 
 if TYPE_CHECKING:
     from bench.sparsity.method import Method
 
 Role = Literal["regularizer", "pruner"]
 SCHEDULES = ("cubic", "one-shot", "progress5", "staged", "linear")
+GRADUAL = ("cubic", "progress5", "staged", "linear")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Main:
     high: float
 
 
-RATE = Main("train.lr", 3e-4, 3e-3)
+RATE = Main("train.lr", 5e-4, 2e-3)
 """Main hyper-parameter of a method that has none of its own: the learning rate of its recovery."""
 
 
@@ -146,14 +149,43 @@ M = TypeVar("M", bound=type)
 
 
 def register(info: MethodInfo) -> Callable[[M], M]:
-    """Class decorator that puts a method of your own into the table; `info.where` may be empty."""
+    """Class decorator that puts a method of your own into the table; `info.where` may be empty.
+
+    Raises
+    ------
+    UsageError
+        If its name is taken, or the class is none of its role.
+    """
 
     def decorate(method: M) -> M:
+        from bench.sparsity.method import Method, Pruner  # torch, which the file that defines a method has loaded
+
+        if info.role not in get_args(Role):
+            raise UsageError(f"{info.name!r}: got role {info.role!r}, expected one of {', '.join(get_args(Role))}")
+        wanted = "Pruner" if info.role == "pruner" else "Method that is no Pruner"
+        if not issubclass(method, Method) or issubclass(method, Pruner) != (info.role == "pruner"):
+            raise UsageError(f"{info.role} {info.name!r}: {method.__name__} must be a bench.sparsity.method.{wanted}")
+        if (info.role, info.name) in METHODS:
+            raise UsageError(f"{info.role} {info.name!r}: the name is taken; choose another")
         add(info)
         _LOADED[(info.role, info.name)] = method
         return method
 
     return decorate
+
+
+@contextlib.contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Take back the methods and tiles that were registered inside, if it ends in an error."""
+    tables: tuple[dict[Any, Any], ...] = (METHODS, _LOADED, tile._NAMED)
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    except BaseException:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
+        raise
 
 
 _LOADED: dict[tuple[Role, str], Any] = {}
@@ -209,6 +241,18 @@ add(
 )
 add(
     MethodInfo(
+        name="sparse_group_lasso",
+        role="regularizer",
+        where=f"{_HERE}.sparse_group_lasso:SparseGroup",
+        summary="(1 - alpha) of group_lasso + alpha of lasso: sparse also within the tiles that stay",
+        source="Friedman, Hastie & Tibshirani 2010 (arXiv 1001.0736); Simon et al. 2013",
+        options={"alpha": Option(0.5, "share of the l1 term; 0 is group_lasso", low=0.0, high=0.95)},
+        main=Main("reg.options.alpha", 0.05, 0.8),
+        cost="two passes over the matrices, seven where lambda is controlled",
+    )
+)
+add(
+    MethodInfo(
         name="magnitude",
         role="pruner",
         where=f"{_HERE}.magnitude:Magnitude",
@@ -249,14 +293,100 @@ add(
         summary="prunes the tiles that change the outputs least, and refits the kept weights by least squares",
         source="optimal brain surgeon: Hassibi & Stork 1993; in one shot: SparseGPT, Frantar & Alistarh 2023 "
         "(arXiv 2301.00774)",
-        cost="at each pruning 8 batches forward and a factorisation per row and round",
+        cost="at each pruning, `rounds` times 8 batches forward and a factorisation per row",
         options={
-            "damping": Option(0.01, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
-            "rounds": Option(4, "rounds in which a pruning's tiles go, weights refitted in between", 1, 100),
+            "damping": Option(0.1, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
+            "rounds": Option(
+                8, "rounds in which tiles go; in between, weights are refitted and inputs measured", 1, 100
+            ),
             "update": Option(True, "refit the kept weights (false: only choose by saliency)"),
         },
-        main=Main("prune.options.damping", 1e-3, 1.0),
+        main=Main("prune.options.damping", 1e-2, 1.0),
         calibrated=True,
         schedules=("one-shot", "staged"),
+    )
+)
+add(
+    MethodInfo(
+        name="rigl",
+        role="pruner",
+        where=f"{_HERE}.rigl:Rigl",
+        summary="constant sparsity from the start; drops tiles by magnitude and grows others by gradient",
+        source="Evci et al. 2020 (arXiv 1911.11134)",
+        options={
+            "alpha": Option(0.3, "share of the kept tiles replaced at first; falls to zero along a cosine", 0.0, 1.0),
+            "every": Option(10, "steps between replacements", 1),
+            "start": Option(
+                "magnitude",
+                "masks at the start: `magnitude` or `random` at the final sparsity, or following prune.`schedule`",
+                choices=("magnitude", "random", "schedule"),
+            ),
+        },
+        main=Main("prune.options.alpha", 0.05, 0.5),
+        cost="two norms of all tiles and two sorts at each replacement",
+        schedules=GRADUAL,
+    )
+)
+
+_LAMBDA = Option(0.0, "strength of the penalty; 0: controlled, so that the share kept follows the schedule", 0.0, 1e6)
+
+add(
+    MethodInfo(
+        name="threshold",
+        role="pruner",
+        where=f"{_HERE}.threshold:Threshold",
+        summary="learns one threshold per layer by straight-through gradients and a penalty on the tiles above it",
+        source="TinyLSTMs, Fedorov et al. 2020 (arXiv 2005.11138)",
+        options={
+            "lambda": _LAMBDA,
+            "width": Option(0.3, "width of the sigmoid, in median tiles of the layer", 1e-3, 1e3),
+            "travel": Option(4.0, "how far a threshold can rise while pruning lasts, in median tiles", 1e-3, 1e3),
+        },
+        main=Main("prune.options.width", 0.03, 1.0),
+        cost="three passes over the matrices and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
+        name="hard_concrete",
+        role="pruner",
+        where=f"{_HERE}.hard_concrete:HardConcrete",
+        summary="learns a stochastic gate per tile under a penalty on the expected share of open gates (L0)",
+        source="Louizos, Welling & Kingma 2018 (arXiv 1712.01312)",
+        options={
+            "lambda": _LAMBDA,
+            "start": Option(2.5, "log alpha of an average tile", -10.0, 10.0),
+            "prior": Option(1.0, "how much the logarithm of a tile's magnitude adds to it; 0: the paper's", 0.0, 10.0),
+            "travel": Option(12.0, "how far a log alpha can move while pruning lasts", 1e-3, 1e3),
+        },
+        main=Main("prune.options.travel", 4.0, 40.0),
+        cost="a pass over the matrices, a draw and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
+        name="unify",
+        role="pruner",
+        where=f"{_HERE}.unify:Unify",
+        summary="prunes tiles by magnitude; in a kept one all weights share one magnitude and keep their signs",
+        source="arXiv 2106.08301 (its alternating schedule could not be read: straight-through here)",
+        cost="three passes over the matrices",
+        units=False,
+    )
+)
+add(
+    MethodInfo(
+        name="bit_sharing",
+        role="pruner",
+        where=f"{_HERE}.bit_sharing:BitSharing",
+        summary="learns 0 (pruned), 2, 4 or 8 bits for every tile, by gates and a penalty on bits",
+        source="arXiv 2101.04935 (how its gates move could not be read: divided by their running size here)",
+        cost="about twenty passes over the matrices",
+        options={"penalty": Option(0.1, "bits of loss per bit of a weight", 0.0, 1e6)},
+        main=Main("prune.options.penalty", 0.01, 1.0),
+        units=False,
+        schedules=GRADUAL,
     )
 )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Order = Literal["l2", "l1", "max"]
 Score = Literal["l2", "l1", "max", "l2-mean"]
+ORDERS: tuple[Order, ...] = ("l2", "l1", "max")
+SCORES: tuple[Score, ...] = (*ORDERS, "l2-mean")
 
 
 class Grid:
@@ -82,8 +84,7 @@ class Grid:
         UsageError
             If `ord` is unknown.
         """
-        if ord not in ("l2", "l1", "max"):
-            raise UsageError(f"norm: got {ord!r}, allowed: l2, l1, max")
+        check_order(ord)
         blocks = self._blocks(w)
         if self._rows == self._cols == 1:
             return blocks.abs().flatten()
@@ -113,8 +114,7 @@ class Grid:
         UsageError
             If `score` is unknown.
         """
-        if score not in ("l2", "l1", "max", "l2-mean"):
-            raise UsageError(f"prune.score: got {score!r}, allowed: l2, l1, max, l2-mean")
+        check_score(score)
         w = w.detach().double()
         return self.rms(w) if score == "l2-mean" else self.norms(w, score)
 
@@ -167,6 +167,18 @@ class Grid:
         if any(self._pad):
             w = pad(w, self._pad)
         return w.reshape(self.bands, self.strips, self._rows, self.columns, self._cols)
+
+
+def check_order(order: str) -> None:
+    """Refuse a norm that is none (UsageError)."""
+    if order not in ORDERS:
+        raise UsageError(f"norm: got {order!r}, allowed: {', '.join(ORDERS)}")
+
+
+def check_score(score: str) -> None:
+    """Refuse a score that is none (UsageError)."""
+    if score not in SCORES:
+        raise UsageError(f"prune.score: got {score!r}, allowed: {', '.join(SCORES)}")
 
 
 def root(squares: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.sparsity.grid import Grid, Order, root
+from bench.sparsity.grid import Grid, Order, check_order, root
 from bench.sparsity.tile import Tile
 
 if TYPE_CHECKING:
@@ -75,15 +75,14 @@ class IndexGrid(Grid):
 
     def norms(self, w: Tensor, ord: Order = "l2") -> Tensor:
         """As `Grid.norms`."""
+        check_order(ord)
         if ord == "l2":
             return root(self.sums(w.square()))
         if ord == "l1":
             return self.sums(w.abs())
-        if ord == "max":
-            flat = self._checked(w).abs().flatten()
-            index = self._here(w.device)[0].flatten()
-            return w.new_zeros(self.n_groups).scatter_reduce(0, index, flat, "amax", include_self=False)
-        raise UsageError(f"norm: got {ord!r}, allowed: l2, l1, max")
+        flat = self._checked(w).abs().flatten()
+        index = self._here(w.device)[0].flatten()
+        return w.new_zeros(self.n_groups).scatter_reduce(0, index, flat, "amax", include_self=False)
 
     def sums(self, values: Tensor) -> Tensor:
         """As `Grid.sums`."""

@@ -73,7 +73,7 @@ class GroupLasso:
 
         The minimiser of ||v - w||^2 / 2 + lr * penalty(v) (Parikh & Boyd 2014, "Proximal algorithms", section 6.5.4).
         """
-        self._shrink_(weights, lr, clip=True)
+        self._scale_(weights, self._pull(lr), clip=True)
 
     def decay_(self, weights: Weights, lr: float) -> None:
         """Decoupled subgradient step in place: w_g <- w_g - lr * lam * sqrt(size_g) * w_g / ||w_g||_2; zero stays.
@@ -81,14 +81,17 @@ class GroupLasso:
         Equal to the proximal step on every group above the threshold; a group below it is carried through zero to the
         other side, where the proximal step would stop at zero.
         """
-        self._shrink_(weights, lr, clip=False)
+        self._scale_(weights, self._pull(lr), clip=False)
 
-    @torch.no_grad()
-    def _shrink_(self, weights: Weights, lr: float, clip: bool) -> None:
+    def _pull(self, lr: float) -> float:
+        """By how much one step lowers each group's root mean square."""
         _check_lambda(self.lam)
         if not lr >= 0:
             raise ValueError(f"a learning rate cannot be negative: {lr}")
-        pull = lr * self.lam
+        return lr * self.lam
+
+    @torch.no_grad()
+    def _scale_(self, weights: Weights, pull: float, clip: bool) -> None:
         if pull == 0:
             return
         rms = self.groups.rms(weights)

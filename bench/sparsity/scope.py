@@ -36,7 +36,7 @@ class Scope:
         Raises
         ------
         UsageError
-            If it is unknown, or of N:M with N >= M.
+            If it is unknown, or of N:M with N > M.
         """
         if name in NAMES:
             return Scope(name)
@@ -44,8 +44,8 @@ class Scope:
         if match is None:
             raise UsageError(f"prune.scope: got {name!r}, allowed: {', '.join(NAMES)}, or N:M such as 2:4")
         keep, of = int(match[1]), int(match[2])
-        if keep >= of:
-            raise UsageError(f"prune.scope: got {name!r}, which prunes nothing; N of N:M must be below M")
+        if keep > of:
+            raise UsageError(f"prune.scope: got {name!r}: of {of} tiles, {keep} cannot be kept")
         return Scope(name, keep, of)
 
     @property
@@ -120,7 +120,7 @@ def gate_shares(gate_sparsity: Sequence[float], sparsity: float) -> list[float]:
         If a gate's would be above 1: `sparsity` is beyond the mean of `gate_sparsity`.
     """
     mean = sum(gate_sparsity) / len(gate_sparsity)
-    if math.isclose(sparsity, mean, rel_tol=1e-9, abs_tol=1e-12):
+    if math.isclose(sparsity, mean, rel_tol=0, abs_tol=1e-6):
         return list(gate_sparsity)  # to the letter, whatever rounding makes of the mean
     shares = [share * sparsity / mean if mean else math.inf for share in gate_sparsity]
     if not all(0 <= share <= 1 for share in shares):
@@ -129,3 +129,20 @@ def gate_shares(gate_sparsity: Sequence[float], sparsity: float) -> list[float]:
             f"{', '.join(f'{share:g}' for share in shares)}, expected 0..1; its mean ({mean:g}) must be prune.sparsity"
         )
     return shares
+
+
+def check_units(scope: str, gate_sparsity: Sequence[float] | None, keep_diagonal: bool) -> None:
+    """Check that nothing is asked of hidden units that only tiles have.
+
+    Raises
+    ------
+    UsageError
+        If something is.
+    """
+    for key, asked in (
+        ("prune.scope", scope if scope != "matrix" else None),
+        ("prune.gate_sparsity", gate_sparsity),
+        ("prune.keep_diagonal", keep_diagonal or None),
+    ):
+        if asked is not None:
+            raise UsageError(f"{key}: got {asked}, which prune.tile 'unit' does not have; leave it out")

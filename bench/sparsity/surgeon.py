@@ -2,9 +2,9 @@
 
 With second moment H = X^T X / n of the inputs, (v - w) H (v - w)^T is the mean square change of a row's output when its
 weights w become v. Rows do not see each other, and rows that keep the same columns share a factorisation: one per strip
-for Gx1 tiles, one per row for single weights (measured, GRU of 384 at 80 %: 0.3 s for the 1152 rows), so that the sweep
-over columns by which SparseGPT (Frantar & Alistarh 2023, arXiv 2301.00774) approximates this on far larger matrices is
-not needed: both functions are exact.
+for Gx1 tiles, one per row for single weights (measured, GRU of 384 at 70 %: 0.3 s for its 1152 rows, 5 s with the
+saliencies of four rounds). So both functions are exact, and the sweep over columns by which SparseGPT (Frantar &
+Alistarh 2023, arXiv 2301.00774) approximates them on far larger matrices is not needed.
 """
 
 from collections.abc import Iterator
@@ -49,8 +49,9 @@ def saliency(w: Tensor, mask: Tensor, moment: Tensor, width: int = 1) -> Tensor:
         factor = torch.linalg.cholesky(moment[kept][:, kept])
         root = torch.linalg.solve_triangular(factor, torch.eye(n).to(w), upper=False)  # K^-1 = root^T root
         fitted = wanted[rows][:, kept] @ root.T @ root
-        filled = torch.block_diag(root, torch.eye(beyond).to(w))  # type: ignore[no-untyped-call]
-        roots = filled.reshape(n + beyond, -1, width)
+        roots = pad(root, (0, beyond, 0, beyond))
+        roots.diagonal()[n:] = 1
+        roots = roots.reshape(n + beyond, -1, width)
         parts = pad(fitted, (0, beyond)).reshape(len(rows), -1, width)
         solved = torch.linalg.solve(torch.einsum("kbi,kbj->bij", roots, roots), parts.permute(1, 2, 0))
         costs = parts * solved.permute(2, 0, 1)

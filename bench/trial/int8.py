@@ -29,7 +29,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
     record.artifacts["model_int8"] = MODEL
     nlls = stage(
         "int8-nll",
-        lambda: judging.nlls(trial, arm.model(), trial.folder / MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / MODEL),
         test=trial.test_ids,
         isa=trial.isa,
     )
@@ -53,8 +53,9 @@ def _why_not(trial: Trial, arm: "Arm") -> str | None:
 
     if trial.config.pack.format != "f32":
         return f"the arm itself is packed as {trial.config.pack.format}"
-    for key, number in recipe("int8", arm.tiles).matrices.items():
-        tile = arm.tiles.get(key, "dense")
+    tiles = arm.as_packed().tiles
+    for key, number in recipe("int8", tiles).matrices.items():
+        tile = tiles.get(key, "dense")
         if not table.can_run(tile, number, trial.isa):
             return f"the engine has no {number} kernel for {tile} on {trial.isa} ({key})"
     return None

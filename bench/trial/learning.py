@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config.flat import arm_name, flatten
 from bench.config.matrices import Architecture, Matrix, matrices
@@ -77,10 +77,28 @@ class Arm:
 
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
 
+    def as_packed(self) -> "AsPacked":
+        """Return what the packer gets: of tile `unit` the smaller dense model, of a tile of one's own its kernel's."""
+        from bench.sparsity.shrink import masked_units, shrink
+        from bench.sparsity.tile import UNIT, Tile
+
+        model, masks = self.model(), self.masks()
+        if UNIT.name in self.tiles.values():
+            return AsPacked(shrink(model, masked_units(masks)), {}, {})
+        return AsPacked(model, {key: Tile.parse(tile).runs_as or tile for key, tile in self.tiles.items()}, masks)
+
     def matrices(self) -> dict[str, Matrix]:
         """Describe the model's prunable matrices, by state key."""
         arch = Architecture(**{item.name: self.arch[item.name] for item in fields(Architecture)})
         return {matrix.state_key: matrix for matrix in matrices(arch).values()}
+
+
+class AsPacked(NamedTuple):
+    """A model, and the tile and the mask of each of its sparse matrices by state key, as the packer takes them."""
+
+    model: "SubbandWaveRNN"
+    tiles: dict[str, str]
+    masks: "dict[str, Tensor]"
 
 
 def trained_arm(trial: Trial) -> Arm:
@@ -120,7 +138,7 @@ def _arm(trial: Trial) -> Arm:
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
-        if key.startswith(("reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
+        if key.startswith(("plugins", "reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
     }
     inputs = {
         "dense": dense.key(trial),
@@ -208,6 +226,7 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
             score=prune.score,
             keep_diagonal=prune.keep_diagonal,
             gate_sparsity=prune.gate_sparsity,
+            permute=prune.permute,
             options=prune.options,
         )
     return ArmPlan(
@@ -217,6 +236,8 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
         prune=pruning,
         reg_steps=round(train.steps * train.shares.reg) if regularization else 0,
         prune_steps=round(train.steps * train.shares.prune) if pruning else 0,
+        recover=config.recover.kind,
+        distil=config.recover.distil,
         validate_every=train.validate_every,
         checkpoint_every=train.checkpoint_every,
     )

@@ -44,7 +44,7 @@ def run_stages(trial: Trial, record: Record) -> None:
     measure = trial.config.measure
     nlls = stage(
         "nll",
-        lambda: judging.nlls(trial, arm.model(), trial.folder / packing.MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / packing.MODEL),
         test=trial.test_ids,
         isa=trial.isa,
     )

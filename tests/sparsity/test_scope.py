@@ -19,7 +19,7 @@ from bench.sparsity.tile import Tile
 
 from .strategies import grids, seeds, weights
 
-runs = st.sampled_from([(1, 2), (2, 4), (4, 8), (1, 3), (3, 5)])
+runs = st.sampled_from([(1, 2), (2, 2), (2, 4), (4, 8), (1, 3), (3, 5)])
 
 
 def n_of_m(grid: Grid, run: tuple[int, int]) -> TileGroups:
@@ -84,8 +84,7 @@ def test_n_of_m_keeps_the_diagonal() -> None:
 
 def test_bad_scopes() -> None:
     for name, message in {
-        "4:2": "prunes nothing",
-        "4:4": "prunes nothing",
+        "4:2": "of 2 tiles, 4 cannot be kept",
         "0:4": "got '0:4', allowed: gate, matrix, global, or N:M",
         "rows": "got 'rows', allowed",
         "2:4:8": "allowed",
@@ -127,7 +126,7 @@ def test_gates_end_on_their_own_sparsity(shares: list[float], seed: int, kind: s
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=4), st.floats(0, 1))
 def test_gates_rise_in_proportion(shares: list[float], part: float) -> None:
     mean = sum(shares) / len(shares)
-    assert gate_shares(shares, part * mean) == pytest.approx([part * share for share in shares])
+    assert gate_shares(shares, part * mean) == pytest.approx([part * share for share in shares], abs=5e-6)
 
 
 def test_bad_gate_sparsities() -> None:

@@ -304,6 +304,7 @@ NB_MODULE(_core, m) {
         return lanewise::checksum(reinterpret_cast<const unsigned char*>(file.c_str()), file.size());
     });
     m.def("read_header", [](const std::string& path) { return std::string(lanewise::PackedFile(path).header_text()); });
+    m.def("check_dims", &lanewise::check_dims, "dims"_a);
     m.def("philox", &lanewise::philox, "counter"_a, "key"_a);
     m.def("uniform", &lanewise::uniform, "word"_a);
     m.def("apply", &apply, "function"_a, "x"_a, "isa"_a);

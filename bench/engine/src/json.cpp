@@ -158,8 +158,9 @@ std::uint64_t Json::whole(const std::string& key, std::uint64_t least, std::uint
     const double number = value.number_;
     if (value.kind_ != Kind::number || number != std::floor(number) || number < static_cast<double>(least) ||
         number > static_cast<double>(most)) {
+        const bool small = value.kind_ == Kind::number && number == std::floor(number) && std::abs(number) < 1e15;
         throw Error("header: '" + key + "' must be a whole number from " + std::to_string(least) + " to " +
-                    std::to_string(most));
+                    std::to_string(most) + (small ? ", not " + std::to_string(static_cast<long long>(number)) : ""));
     }
     return static_cast<std::uint64_t>(number);
 }

@@ -8,8 +8,9 @@
 
 namespace lanewise {
 
-// y (rows) = m x. x needs kInputPadding readable finite floats behind its end; scratch needs cols + kInputPadding
-// floats, aligned to 64 bytes (x is gathered or converted into it), and must not overlap.
+// y (rows) = m x. NaN or infinite inputs make every output that a kept weight ties to them NaN or infinite (in int8,
+// whose inputs share a scale, every output). x needs kInputPadding readable finite floats behind its end; scratch needs
+// cols + kInputPadding floats, aligned to 64 bytes (x is gathered or converted into it), and must not overlap.
 using MatVecFn = void (*)(const MatrixView& m, const float* x, float* y, float* scratch);
 
 // One kernel of an ISA and the matrices that it is for.

@@ -101,10 +101,12 @@ void Stream::draw_uniforms() {
     const VocoderShape& s = vocoder_.shape();
     const Key key{static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32)};
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
-        const auto step = static_cast<std::uint32_t>(pulled_ * s.steps_per_frame + i);
+        const std::uint64_t step = pulled_ * s.steps_per_frame + i;
         for (std::size_t b = 0; b < s.bands; b += 4) {
+            // Beyond 2^32 steps (12 days of speech) their upper half joins the number of the four bands.
             const Counter words =
-                philox({step, static_cast<std::uint32_t>(b / 4), static_cast<std::uint32_t>(sampling_.utterance),
+                philox({static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(b / 4 | step >> 32 << 8),
+                        static_cast<std::uint32_t>(sampling_.utterance),
                         static_cast<std::uint32_t>(sampling_.utterance >> 32)},
                        key);
             for (std::size_t k = 0; k < 4; ++k)

@@ -38,7 +38,15 @@ VocoderShape read_shape(const Json& dims) {
     return s;
 }
 
+constexpr std::size_t kMaxSampleRateHz = 1000000;
+
 } // namespace
+
+void check_dims(const std::string& dims) {
+    const Json json = Json::parse(dims);
+    read_shape(json);
+    json.whole("sample_rate_hz", 1, kMaxSampleRateHz);
+}
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
     try {
@@ -57,7 +65,7 @@ void Vocoder::load(const PackedFile& file) {
     header_ = file.header_text();
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
-    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, 1000000);
+    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, kMaxSampleRateHz);
 
     { // first, since it takes the most memory for a while
         const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);

@@ -29,6 +29,9 @@ struct VocoderShape {
     std::size_t table_floats() const { return bands * kLevels * 3 * hidden; }
 };
 
+// Throws Error unless a model of these `dims` (a JSON object) can be loaded.
+void check_dims(const std::string& dims);
+
 enum Part { kConditioning, kGru, kHeads, kSampling, kSynthesis, kParts };
 
 class Vocoder {

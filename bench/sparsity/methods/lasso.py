@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.sparsity.control import FixedLambda, LambdaControl, LambdaPoint, TargetSparsity
 from bench.sparsity.method import Method, Target
@@ -26,8 +27,16 @@ class Lasso(Method):
         super().__init__(target)
         options = target.options
         self.form = FORMS[FORMS.index(options["form"])]
-        self.regularizer = GroupLasso(target.groups, self.form)
+        self.regularizer = self.formula()
         self.control = self._control()
+
+    def formula(self) -> GroupLasso:
+        """Return the penalty with its steps."""
+        return GroupLasso(self.target.groups, self.form)
+
+    def reach(self, step: int, rate: float) -> Tensor:
+        """Return the pull rate * lambda that would bring each group to zero at step `step`, (n,)."""
+        return self.regularizer.rms(self.target.weights)
 
     def _control(self) -> LambdaControl:
         lam, share = self.target.options["lambda"], self.target.options.get("target")
@@ -42,8 +51,8 @@ class Lasso(Method):
         """Pull the groups towards zero."""
         self.lam = 0.0
         if step < max(self.target.phases.prune_end, self.target.phases.reg_end):
-            rms = self.regularizer.rms(self.target.weights)
-            self.lam = self.regularizer.lam = self.control.update(step, rms, rate)
+            reach = self.reach(step, rate)
+            self.lam = self.regularizer.lam = self.control.update(step, reach, rate)
             self.regularizer.step_(self.target.weights, rate)
 
     def state(self) -> dict[str, Any]:
