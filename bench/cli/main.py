@@ -20,6 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("studies.cli:worker", "One worker process that joins a study, on any machine."),
     "trial": ("bench.cli.trial:command", "Run a single arm, end to end."),
     "train": ("bench.cli.train:command", "Train a dense vocoder, with checkpoints and resume."),
+    "train-enhancer": (
+        "bench.cli.train_enhancer:command",
+        "Train a dense enhancer, with checkpoints and resume.",
+    ),
     "kernels": ("bench.cli.kernels:command", "Time the matrix-vector kernels against dense and the read limit."),
     "rtf": ("bench.cli.rtf:command", "Gated real-time factor of a packed model on this host."),
     "pack": ("bench.cli.pack:command", "Pack a trained checkpoint into a file that the engine runs."),

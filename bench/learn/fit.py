@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import LanewiseError
 from bench.learn.dataset import Batch
@@ -62,9 +62,14 @@ class Optimisation:
 
 def nll_bits(model: SubbandWaveRNN, batch: Batch) -> Tensor:
     """Mean NLL of a batch in bits per full-band sample (a scalar that can be differentiated)."""
-    device = model.band_scale.device
+    device = device_of(model)
     mel, previous, target = (torch.from_numpy(x).to(device) for x in batch)
     return -mixture.log_prob(model(mel, previous), target).mean() / math.log(2)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lies."""
+    return next(model.parameters()).device
 
 
 @dataclass
@@ -81,12 +86,15 @@ class Fit:
         `batches(step)` gives the batch of a step.
     after_step
         Called after each update with (step, learning rate): proximal steps and masks act here, outside Adam's moments.
+    loss
+        Of the model and a batch: a scalar that can be differentiated. The vocoder's by default.
     """
 
-    model: SubbandWaveRNN
+    model: nn.Module
     optimisation: Optimisation
-    batches: Callable[[int], Batch]
+    batches: Callable[[int], Any]
     after_step: Callable[[int, float], None] | None = None
+    loss: Callable[[Any, Any], Tensor] = nll_bits
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
 
@@ -103,7 +111,7 @@ class Fit:
             rate = self.optimisation.rate_at(self.step)
             for group in self._adam.param_groups:
                 group["lr"] = rate
-            loss = nll_bits(self.model, self.batches(self.step))
+            loss = self.loss(self.model, self.batches(self.step))
             self._adam.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, self.optimisation.clip)
@@ -169,7 +177,7 @@ class Fit:
                 f"{path}: checkpoint of another training plan ({header['optimisation']}); "
                 "give the same options (--steps may grow) or another output file"
             )
-        device = self.model.band_scale.device
+        device = device_of(self.model)
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
         self._average = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average/")}
         for name, parameter in self.model.named_parameters():
