@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pack": ("bench.cli.pack:command", "Pack a trained checkpoint into a file that the engine runs."),
     "synth": ("bench.cli.synth:command", "Synthesise speech with a packed model."),
     "score": ("bench.cli.score:command", "Score degraded audio against its reference."),
+    "score-enhancer": (
+        "bench.cli.score_enhancer:command",
+        "Score a trained enhancer on noisy speech, before and after.",
+    ),
     "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
     "dashboard": ("studies.dashboard:command", "Open MLflow (and optuna-dashboard) on a study."),
     "data": ("bench.cli.data:command", "List, fetch, check and prepare corpora."),

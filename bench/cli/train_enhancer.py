@@ -11,11 +11,16 @@ _COUNT = click.IntRange(1)
 
 @click.command(name="train-enhancer", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--corpus", default="embedded", show_default=True, help="Clean speech, as in `lanewise data list`.")
-@click.option("--noise", default="embedded", show_default=True, help="Noise set: embedded or folder:PATH.")
+@click.option(
+    "--corpus",
+    default="embedded",
+    show_default=True,
+    help="Clean speech, as in `lanewise data list`, or voicebank:PATH, dns:PATH.",
+)
+@click.option("--noise", default="embedded", show_default=True, help="Noise for clean speech: embedded or folder:PATH.")
 @click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True, help="Recurrent layers.")
 @click.option("--hidden", type=click.IntRange(1, 4096), default=256, show_default=True, help="Units of each layer.")
-@click.option("--steps", type=_COUNT, default=4500, show_default=True, help="Optimiser steps.")
+@click.option("--steps", type=_COUNT, default=6500, show_default=True, help="Optimiser steps.")
 @click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")
 @click.option("--batch", type=_COUNT, default=16, show_default=True, help="Stretches per step.")
 @click.option("--seconds", default=3.0, show_default=True, help="Length of a stretch.")

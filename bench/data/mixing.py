@@ -107,18 +107,19 @@ def lively_stretch(noise: FloatArray, samples: int, rng: np.random.Generator, le
     raise LanewiseError(f"{_TRIES} stretches of {samples / SAMPLE_RATE_HZ:.1f} s of this noise are all near silent")
 
 
-def babble(prompts: Sequence[FloatArray], samples: int, rng: np.random.Generator) -> FloatArray:
+def babble(voices: Sequence[Sequence[FloatArray]], samples: int, rng: np.random.Generator) -> FloatArray:
     """Sum of 3 to 6 talkers of equal level, each saying prompts one after another from some point on.
 
     Parameters
     ----------
-    prompts
-        Recordings of speakers other than the target.
+    voices
+        Prompts of each speaker other than the target; a speaker may talk more than once at a time.
     samples
         Length asked for.
     """
     total = np.zeros(samples, np.float32)
     for _ in range(int(rng.integers(TALKERS[0], TALKERS[1] + 1))):
+        prompts = voices[int(rng.integers(len(voices)))]
         said: list[FloatArray] = []
         length = 0
         while length < 2 * samples:

@@ -89,7 +89,9 @@ def noise_stretch(
             f"the noise set {noises.name} has no {kind} in split {split}; it has {', '.join(noises.kinds)}"
         )
     if kind == "babble":
-        return babble([_samples(clip) for clip in clips], samples, rng)
+        speakers = sorted({clip.speaker for clip in clips})
+        voices = [[_samples(clip) for clip in clips if clip.speaker == one] for one in speakers]
+        return babble(voices, samples, rng)
     return lively_stretch(_samples(clips[int(rng.integers(len(clips)))]), samples, rng)
 
 

@@ -11,18 +11,16 @@ from torch import Tensor
 
 from bench import __version__
 from bench.data.audio import FloatArray
-from bench.data.corpus import load_corpus
-from bench.data.mixtures import Pair, mixtures, utterances_of
-from bench.data.noise import load_noise
+from bench.data.mixtures import Pair
+from bench.data.noisy_corpora import load_noisy
 from bench.learn.enhancer_loss import LOSSES
 from bench.learn.fit import Fit, Optimisation, device_of
 from bench.learn.interrupt import between_steps
-from bench.learn.noisy import NoisySpeech
+from bench.learn.noisy import TrainingMixtures, training_mixtures
 from bench.models import checkpoint
 from bench.models.enhancer import Enhancer, EnhancerArch
 from bench.progress import Progress, say
 
-VALID_SNR_DB = (0.0, 10.0)
 _FEATURE_BATCHES = 8
 """Batches from which the features are normalised."""
 Sums = tuple[FloatArray, FloatArray]
@@ -80,7 +78,7 @@ def improvements(model: Enhancer, pairs: Sequence[tuple[Pair, Sums]]) -> dict[st
 
 
 @torch.no_grad()
-def set_feature_scale(model: Enhancer, source: NoisySpeech, seed: int) -> None:
+def set_feature_scale(model: Enhancer, source: TrainingMixtures, seed: int) -> None:
     """Normalise each feature to zero mean and unit deviation over the first training mixtures."""
     noisy = torch.from_numpy(np.concatenate([source(step, seed)[0] for step in range(_FEATURE_BATCHES)]))
     features = model.features(model.spectrum(noisy[:, : noisy.shape[1] // model.arch.hop * model.arch.hop]))
@@ -117,14 +115,10 @@ def train_enhancer(
     Path
         `out`. Its header holds the plan, the data hash and the learning curves, and where a shorter run was extended.
     """
-    corpus, noises = load_corpus(plan.corpus), load_noise(plan.noise)
-    data_hash = f"{corpus.content_hash()}+{noises.content_hash()}"
-    source = NoisySpeech({plan.corpus: corpus.split("train")}, noises, seconds=plan.seconds, batch=plan.batch)
-    heard = utterances_of(corpus.split("valid"), plan.corpus)
-    valid_pairs = [
-        (pair, pair.load())
-        for pair in mixtures(heard, noises, "valid", "valid", kinds=source.kinds, snrs_db=VALID_SNR_DB)
-    ]
+    corpus = load_noisy(plan.corpus, plan.noise)
+    data_hash = corpus.content_hash
+    source = training_mixtures(corpus, plan.seconds, plan.batch)
+    valid_pairs = [(pair, pair.load()) for pair in corpus.valid]
     torch.manual_seed(plan.seed)
     model = Enhancer(plan.arch)
     set_feature_scale(model, source, plan.seed)

@@ -9,7 +9,9 @@ from bench.data.audio import FloatArray
 from bench.data.corpus import Clip
 from bench.data.features import SAMPLE_RATE_HZ
 from bench.data.mixing import at_level, babble, coloured, lively_stretch, mix
+from bench.data.mixtures import Pair
 from bench.data.noise import NoiseSet
+from bench.data.noisy_corpora import NoisyCorpus
 from bench.data.resample import resample
 from bench.errors import LanewiseError
 
@@ -18,8 +20,10 @@ SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2)
 NATURAL = SPEEDS.index(1.0)
 LEVEL_DB = (-38.0, -18.0)
 SNR_DB = (-7.0, 18.0)
-SHARES = {"environment": 0.28, "babble": 0.28, "music": 0.24, "coloured": 0.20}
-"""How often each kind of noise occurs; kinds that a noise set lacks fall out."""
+SHARES = {"environment": 0.22, "babble": 0.40, "music": 0.22, "coloured": 0.16}
+"""How often each kind of noise occurs, the hardest most; kinds that a noise set lacks fall out."""
+OTHER_SHARE = 0.5
+"""Of a kind that is none of these (a folder of one's own)."""
 EQUALISED = 0.5
 """Share of noises, and half as many voices, that get a random smooth filter."""
 _STORED_DB = -26.0
@@ -44,7 +48,7 @@ class NoisySpeech:
 
     voices: dict[str, list[Clip]]
     noises: NoiseSet
-    main: float = 0.7
+    main: float = 0.75
     seconds: float = 2.0
     batch: int = 32
     _prompts: dict[str, list[list[FloatArray]]] = field(default_factory=dict, init=False, repr=False)
@@ -66,7 +70,9 @@ class NoisySpeech:
                     f"speaker {speaker} has {len(self._streams[speaker][-1]) / SAMPLE_RATE_HZ:.1f} s of training "
                     f"speech, less than one stretch of {self.seconds:g} s; give more, or shorter stretches"
                 )
-        for kind in SHARES:
+        for kind in self.noises.kinds:
+            if kind == "voice":
+                continue
             recordings = [at_level(clip.audio(), _STORED_DB) for clip in self.noises.select(kind, "train")]
             if recordings:
                 self._recordings[kind] = recordings
@@ -80,7 +86,8 @@ class NoisySpeech:
     def kinds(self) -> tuple[str, ...]:
         """Kinds of noise that can be made of what is there."""
         has_babble = len(self._prompts) > 1
-        return tuple(k for k in SHARES if k in self._recordings or k == "coloured" or (k == "babble" and has_babble))
+        known = [k for k in SHARES if k in self._recordings or k == "coloured" or (k == "babble" and has_babble)]
+        return (*known, *(kind for kind in self._recordings if kind not in SHARES))
 
     def __call__(self, step: int, seed: int) -> tuple[FloatArray, FloatArray]:
         """Noisy and clean speech of one step, each (batch, samples)."""
@@ -96,7 +103,7 @@ class NoisySpeech:
             clean = equalised(clean, rng, 4.0)
         clean = at_level(clean, rng.uniform(*LEVEL_DB))
         kinds = self.kinds
-        shares = np.array([SHARES[kind] for kind in kinds])
+        shares = np.array([SHARES.get(kind, OTHER_SHARE) for kind in kinds])
         noise = self._noise(str(rng.choice(kinds, p=shares / shares.sum())), speaker, rng)
         if rng.random() < EQUALISED:
             noise = equalised(noise, rng, 8.0)
@@ -113,11 +120,51 @@ class NoisySpeech:
             return coloured(self.samples, rng)
         if kind == "babble":
             others = [prompts for name, by_speed in self._prompts.items() if name != speaker for prompts in by_speed]
-            return babble(others[int(rng.integers(len(others)))], self.samples, rng)
+            return babble(others, self.samples, rng)
         recordings = self._recordings[kind]
         weights = np.sqrt([len(recording) for recording in recordings])
         chosen = recordings[int(rng.choice(len(recordings), p=weights / weights.sum()))]
         return lively_stretch(chosen, self.samples, rng, _STORED_LEVEL)
+
+
+@dataclass(frozen=True)
+class PairedSpeech:
+    """Random stretches of recordings that are noisy as they are.
+
+    Parameters
+    ----------
+    pairs
+        Noisy and clean recordings; one shorter than a stretch is followed by zeros.
+    seconds, batch
+        Length of a stretch and stretches per batch.
+    """
+
+    pairs: list[Pair]
+    seconds: float = 2.0
+    batch: int = 32
+
+    def __call__(self, step: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Noisy and clean speech of one step, each (batch, samples)."""
+        rng = np.random.default_rng([seed, step])
+        samples = round(self.seconds * SAMPLE_RATE_HZ)
+        found: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        for index in rng.integers(len(self.pairs), size=self.batch):
+            recordings = self.pairs[int(index)].load()
+            start = int(rng.integers(max(len(recordings[0]) - samples, 0) + 1))
+            for kept, recording in zip(found, recordings, strict=True):
+                part = recording[start : start + samples]
+                kept.append(np.pad(part, (0, samples - len(part))))
+        return np.stack(found[0]), np.stack(found[1])
+
+
+TrainingMixtures = NoisySpeech | PairedSpeech
+
+
+def training_mixtures(corpus: NoisyCorpus, seconds: float, batch: int) -> TrainingMixtures:
+    """Return what gives the batches of a noisy corpus."""
+    if corpus.noises is None:
+        return PairedSpeech(corpus.train, seconds, batch)
+    return NoisySpeech(corpus.voices, corpus.noises, seconds=seconds, batch=batch)
 
 
 def limited(clean: FloatArray, noise: FloatArray, snr_db: float) -> tuple[FloatArray, FloatArray]:
