@@ -76,7 +76,7 @@ def _line(row: dict[str, str], folder: Path) -> _Line:
     length = count_samples(noise)
     if start >= length:
         raise LanewiseError(
-            f"start_s is {row['start_s']}, {noise} is {length / SAMPLE_RATE_HZ:.2f} s long; start earlier"
+            f"start_s is {row['start_s']}, but {noise} lasts {length / SAMPLE_RATE_HZ:.2f} s; start earlier"
         )
     level = _number(row, "level_db", -_MOST_DB, 0.0) if row.get("level_db") else None
     return _Line(speech, noise, start, _number(row, "snr_db", -_MOST_DB, _MOST_DB), level)

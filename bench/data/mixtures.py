@@ -148,4 +148,6 @@ def utterances_of(clips: Sequence[Clip], speaker: str) -> list[Utterance]:
 
 def unseen_speakers(noises: NoiseSet, split: str = "test") -> list[Utterance]:
     """Voices of a noise set as clean speech: speakers that training hears neither as target nor in babble."""
-    return [Utterance(clip.id, clip.speaker, clip) for clip in noises.select("voice", split)]
+    heard = {clip.speaker for clip in noises.select("voice", "train")}
+    voices = [clip for clip in noises.select("voice", split) if clip.speaker not in heard]
+    return [Utterance(clip.id, clip.speaker, clip) for clip in voices]

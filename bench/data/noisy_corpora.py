@@ -65,17 +65,20 @@ def load_noisy(spec: str, noise: str = "embedded") -> NoisyCorpus:
         return _LAYOUTS[kind](spec, root)
     corpus, noises = load_corpus(spec), load_noise(noise)
     speaker = spec
-    kinds = [kind for kind in KINDS if kind == "coloured" or noises.select(_stored(kind), "test")]
-    heard = [utterances_of(corpus.split(split), speaker) for split in ("valid", "test")]
-    valid = mixtures(heard[0], noises, "valid", "valid", kinds, VALID_SNR_DB)
-    test = mixtures(heard[1], noises, "test", "seen speaker", kinds)
+    heard = {split: utterances_of(corpus.split(split), speaker) for split in ("valid", "test")}
+    valid = mixtures(heard["valid"], noises, "valid", "valid", _kinds(noises, "valid"), VALID_SNR_DB)
+    kinds = _kinds(noises, "test")
+    test = mixtures(heard["test"], noises, "test", "seen speaker", kinds)
     test += mixtures(unseen_speakers(noises), noises, "test", "unseen speaker", kinds)
     digest = f"{corpus.content_hash()}+{noises.content_hash()}"
     return NoisyCorpus(spec, digest, {speaker: corpus.split("train")}, noises, [], valid, test)
 
 
-def _stored(kind: str) -> str:
-    return "voice" if kind == "babble" else kind
+def _kinds(noises: NoiseSet, split: str) -> list[str]:
+    """Kinds of noise that can be made of a split, the usual ones first."""
+    there = {clip.kind for clip in noises.clips if clip.split == split}
+    there = there - {"voice"} | {"coloured"} | ({"babble"} if "voice" in there else set())
+    return [kind for kind in KINDS if kind in there] + sorted(there - set(KINDS))
 
 
 @dataclass(frozen=True)
