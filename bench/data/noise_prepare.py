@@ -1,6 +1,7 @@
 """Build the embedded noise set from its Debian packages: decode, mix down, resample, cut, write Opus and `noise.csv`.
 
-The same packages give the same samples before encoding; Opus files are equal only with the same libopus.
+The same packages give, with the same libopus, files that decode to the same samples; each file's bytes differ, since an
+Ogg stream carries a random serial number.
 """
 
 import csv
@@ -11,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import noise_table
-from bench.data.audio import FloatArray
+from bench.data.audio import FloatArray, read_wav
 from bench.data.debian import package_files
 from bench.data.features import SAMPLE_RATE_HZ
 from bench.data.noise import FIELDS
-from bench.data.prepare import decode_g722, reason_to_leave_out
+from bench.data.prepare import decode_g722, pcm_sha256, reason_to_leave_out
 from bench.data.resample import resample
-from bench.digest import file_sha256
 from bench.errors import LanewiseError
 from bench.progress import track
 
@@ -61,8 +61,7 @@ def prepare_noise(packages: list[Path], out: Path) -> PreparedNoise:
     """
     contents: dict[str, bytes] = {}
     for package in packages:
-        for suffix in (".g722", ".ogg", ".wav"):
-            contents |= package_files(package, suffix)
+        contents |= package_files(package, ".g722", ".ogg", ".wav")
     done = PreparedNoise(out)
     jobs = [(source, _only(contents, source)) for source in noise_table.SOURCES]
     for source, path in track(jobs, "recordings", len(jobs)):
@@ -83,6 +82,11 @@ def prepare_noise(packages: list[Path], out: Path) -> PreparedNoise:
         writer.writeheader()
         writer.writerows(done.rows)
     return done
+
+
+def samples_sha256(path: Path) -> str:
+    """Hash of what a recording decodes to, as 16-bit samples."""
+    return pcm_sha256(np.clip(np.rint(read_wav(path) * 32768.0), -32768, 32767).astype(np.int16))
 
 
 def _only(contents: dict[str, bytes], source: noise_table.Source) -> str:
@@ -162,6 +166,6 @@ def _write(done: PreparedNoise, kind: str, id_: str, split: str, speaker: str, s
     done.rows.append(
         {
             "id": id_, "kind": kind, "split": split, "speaker": speaker,
-            "seconds": f"{len(audio) / SAMPLE_RATE_HZ:.4f}", "sha256": file_sha256(path), "source": source,
+            "seconds": f"{len(audio) / SAMPLE_RATE_HZ:.4f}", "sha256": samples_sha256(path), "source": source,
         }
     )  # fmt: skip

@@ -11,7 +11,7 @@ from bench.data.corpus import load_corpus
 from bench.data.mixture_list import read_mixture_list
 from bench.data.mixtures import KINDS, mixtures, unseen_speakers, utterances_of
 from bench.data.noise import EMBEDDED_NOISE_ROOT, FIELDS, NoiseSet, load_noise
-from bench.digest import file_sha256
+from bench.data.noise_prepare import samples_sha256
 from bench.errors import LanewiseError, UsageError
 
 
@@ -35,7 +35,7 @@ def test_embedded_set_is_what_its_table_says(embedded: NoiseSet) -> None:
     by_path = {f"{row['kind']}/{row['id']}": row for row in rows}
     for clip in embedded.clips:
         row = by_path[f"{clip.kind}/{clip.id}"]
-        assert file_sha256(clip.path) == row["sha256"]
+        assert samples_sha256(clip.path) == row["sha256"]
         assert clip.seconds == pytest.approx(float(row["seconds"]), abs=1e-3)
 
 
