@@ -29,7 +29,9 @@ def decode_dense(data: bytes, shape: tuple[int, int]) -> Int8Matrix:
 def encode_bitmap(matrix: Int8Matrix) -> bytes:
     """One bit a weight that says whether it is kept, then the kept ones."""
     flat = matrix.reshape(-1)
-    return np.packbits(flat != 0).tobytes() + flat[flat != 0].tobytes()
+    mask: bytes = np.packbits(flat != 0).tobytes()
+    kept: bytes = flat[flat != 0].tobytes()
+    return mask + kept
 
 
 def decode_bitmap(data: bytes, shape: tuple[int, int]) -> Int8Matrix:

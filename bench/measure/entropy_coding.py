@@ -63,7 +63,7 @@ def _occupancy(kept: NDArray[np.bool_]) -> _Decisions:
         occupied = np.stack(
             [grid[2 * nodes[:, 0] + place // 2, 2 * nodes[:, 1] + place % 2] for place in range(4)], axis=1
         )
-        before = np.cumsum(occupied, axis=1) - occupied
+        before: NDArray[np.int64] = np.cumsum(occupied, axis=1) - occupied
         left = np.cumsum(inside[:, ::-1], axis=1)[:, ::-1]  # children inside from here on
         coded = inside & ~((before == 0) & (left == 1))
         contexts.append((level * 16 + np.arange(4) * 4 + before)[coded])
@@ -106,7 +106,7 @@ def encode_entropy(matrix: Int8Matrix) -> bytes:
     stored[counts[used, 0] == 0] = _ALWAYS_1
     probabilities = np.zeros(_CONTEXTS, np.int64)
     probabilities[used] = stored
-    header = np.packbits(used).tobytes() + stored.astype("<u2").tobytes()
+    header: bytes = np.packbits(used).tobytes() + stored.astype("<u2").tobytes()
     p = probabilities[decisions.contexts]
     open_ = (p != _ALWAYS_0) & (p != _ALWAYS_1)
     return header + _range_encode(p[open_].tolist(), decisions.bits[open_].tolist())
