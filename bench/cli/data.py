@@ -48,15 +48,15 @@ def list_(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        say(f"{row['spec']:<15} {row['speech']}")
-        say(f"{'':<15} licence: {row['licence']}")
+        say(f"{row['spec']:<17} {row['speech']}")
+        say(f"{'':<17} licence: {row['licence']}")
         if row["train_clips"] is not None:
             splits = ", ".join(f"{split} {row[f'{split}_clips']} clips {row[f'{split}_seconds']} s" for split in SPLITS)
-            say(f"{'':<15} {splits}")
+            say(f"{'':<17} {splits}")
 
 
 @command.command()
-@click.argument("name", type=click.Choice(["embedded", "ljspeech", "jsut", "folder"]))
+@click.argument("name", type=click.Choice(["embedded", "ljspeech", "jsut", "folder", "noise", "voicebank", "dns"]))
 @click.option(
     "--deb",
     type=click.Path(path_type=Path),
