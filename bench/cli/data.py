@@ -10,7 +10,7 @@ from bench.errors import LanewiseError, UsageError
 from bench.progress import say
 
 
-@click.group(name="data")
+@click.group(name="data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """List, fetch, check and prepare corpora.
 
