@@ -1,4 +1,10 @@
-"""Training losses of an enhancer, all scalars to minimise over waveforms (batch, n)."""
+"""Training losses of an enhancer, all scalars to minimise over waveforms (batch, n).
+
+Measured on validation after 200 steps of 32 x 2 s, mean SI-SDR improvement at 0 and 10 dB (environment, babble, music,
+coloured): SI-SDR 7.1, 0.5, 2.2, 5.1 dB; spectral 4.5, -0.4, 1.8, 3.2. SNR is the default because it also keeps the
+level; after 100 steps of 16 x 3 s it and SI-SDR were each ahead on some noises (6.1, -0.4, 1.2, 3.7 against 5.3, 0.2,
+1.7, 4.2), and a longer comparison of the two has not been made.
+"""
 
 from collections.abc import Callable
 
