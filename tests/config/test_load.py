@@ -48,7 +48,7 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
                                    "lambda, options, target, tile"]),
         ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
-                         "pack, prune, recover, reg, seed, simd, task, train, tune"]),
+                         "pack, plugins, prune, recover, reg, seed, simd, task, train, tune"]),
         ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of "
                                           f"{', '.join(names('pruner'))}; did you mean 'magnitude'?"]),
         ("prune:\n  sparsity: 1.5\n", ["t.yaml:2: prune.sparsity: got 1.5, expected less than or equal to 1"]),
