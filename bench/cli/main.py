@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "synth": ("bench.cli.synth:command", "Synthesise speech with a packed model."),
     "score": ("bench.cli.score:command", "Score degraded audio against its reference."),
     "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
+    "tracking": ("studies.mirroring:tracking", "Rebuild a study's mirror in MLflow from its records."),
     "dashboard": ("studies.dashboard:command", "Open MLflow (and optuna-dashboard) on a study."),
     "data": ("bench.cli.data:command", "List, fetch, check and prepare corpora."),
     "doctor": ("bench.cli.doctor:command", "What this host is, what it can run and what is missing."),

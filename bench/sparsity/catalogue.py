@@ -73,7 +73,7 @@ class Main:
     high: float
 
 
-RATE = Main("train.lr", 3e-4, 3e-3)
+RATE = Main("train.lr", 5e-4, 2e-3)
 """Main hyper-parameter of a method that has none of its own: the learning rate of its recovery."""
 
 
@@ -293,13 +293,15 @@ add(
         summary="prunes the tiles that change the outputs least, and refits the kept weights by least squares",
         source="optimal brain surgeon: Hassibi & Stork 1993; in one shot: SparseGPT, Frantar & Alistarh 2023 "
         "(arXiv 2301.00774)",
-        cost="at each pruning 8 batches forward and a factorisation per row and round",
+        cost="at each pruning, `rounds` times 8 batches forward and a factorisation per row",
         options={
-            "damping": Option(0.01, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
-            "rounds": Option(4, "rounds in which a pruning's tiles go, weights refitted in between", 1, 100),
+            "damping": Option(0.1, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
+            "rounds": Option(
+                8, "rounds in which tiles go; in between, weights are refitted and inputs measured", 1, 100
+            ),
             "update": Option(True, "refit the kept weights (false: only choose by saliency)"),
         },
-        main=Main("prune.options.damping", 1e-3, 1.0),
+        main=Main("prune.options.damping", 1e-2, 1.0),
         calibrated=True,
         schedules=("one-shot", "staged"),
     )

@@ -78,6 +78,7 @@ class GatedPruner(Pruner):
         self.gates = self.made(self.pace(float(target.options["travel"])))
         self.gates.to(next(iter(target.weights.values())).device)
         self.gates.stored.register_hook(self._hear)  # type: ignore[no-untyped-call]
+        self.gates.stored.requires_grad_(False)
         self.fixed = float(target.options["lambda"])
         self.balance = Balance()
         self.pool = torch.zeros_like(self.layer) if self._shared() else self.layer

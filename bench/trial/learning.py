@@ -226,6 +226,7 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
             score=prune.score,
             keep_diagonal=prune.keep_diagonal,
             gate_sparsity=prune.gate_sparsity,
+            permute=prune.permute,
             options=prune.options,
         )
     return ArmPlan(

@@ -68,7 +68,16 @@ def regression() -> tuple[nn.Module, Task]:
 
     matrices = {"recurrent": ("lstm.weight_hh_l0", 4), "input": ("lstm.weight_ih_l0", 4), "out": ("out.weight", 1)}
     recurrent = frozenset({"lstm.weight_hh_l0"})
-    return model, Task(batch, loss, validate, lambda model, x: {}, matrices, recurrent)
+    return model, Task(
+        batches=batch,
+        loss=loss,
+        validate=validate,
+        distil=lambda *_: (torch.zeros(()), torch.zeros(())),
+        fresh=lambda *_: Lstm(),
+        inputs=lambda *_: {},
+        matrices=matrices,
+        recurrent=recurrent,
+    )
 
 
 TASKS = {"vocoder": speech, "lstm": regression}
@@ -80,7 +89,8 @@ def plan(task: str, prune: Pruning, steps: int = STEPS, end: int = PRUNE) -> Arm
     options = catalogue.info("pruner", prune.kind).complete(prune.options)
     optimisation = Optimisation(steps, rate=2e-3, warmup=2)
     prune = replace(prune, options=options)
-    return ArmPlan(optimisation, MATRICES[task], None, prune, 0, end, validate_every=5)
+    matrices = MATRICES[task] if prune.tile.name != "unit" else MATRICES[task][:1]
+    return ArmPlan(optimisation, matrices, prune=prune, prune_steps=end, validate_every=5)
 
 
 def train(task: str, arm: ArmPlan, folder: Path | None = None, on_step: Any = None) -> ArmResult:

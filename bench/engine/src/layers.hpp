@@ -213,6 +213,8 @@ inline void tanh_array(std::size_t n, const float* x, float* y) {
 template <bool Far> std::uint64_t read_at(const char* p, std::size_t bytes) {
     using Word = typename Simd<kLanes>::i32;
     constexpr std::size_t kStep = 8 * sizeof(Word), kLine = 64, kAhead = 2048;
+    if (bytes < kStep) // with few weights, folding nothing for each of their lists would count
+        return 0;
     Word acc[8] = {};
     for (std::size_t i = 0; i + kStep <= bytes; i += kStep) {
         if constexpr (Far) {

@@ -23,6 +23,9 @@ class Rigl(Pruner):
     of its gradients while it was pruned, where the paper's code sets its momentum to zero; the gradients are those of
     one batch, as there.
 
+    On hidden units little is replaced: the rows of a pruned unit have no gradient, since nothing reads its state, so
+    that those just dropped mostly win.
+
     Option `start` says where masks come from: `magnitude` or `random`, at the final sparsity when the phase begins, or
     `schedule`: pruned by magnitude along `prune.schedule`, with replacement on the way (as GraNet, arXiv 2106.10404).
 

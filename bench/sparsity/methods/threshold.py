@@ -6,6 +6,9 @@ from torch import Tensor
 from bench.sparsity.gates import GatedPruner, Gates
 from bench.sparsity.groups import Groups, Weights
 
+START = 0.01
+"""Share of a layer's groups below its threshold at the start."""
+
 
 class _Thresholds(Gates):
     """Step functions of each group's root mean square, with the slope of a sigmoid.
@@ -16,11 +19,14 @@ class _Thresholds(Gates):
     scale: Tensor
 
     def __init__(self, groups: Groups, weights: Weights, layer: Tensor, n_layers: int, pace: float, width: float):
-        super().__init__(torch.zeros(n_layers), torch.arange(n_layers), pace)
+        rms = groups.rms(weights).detach().cpu().double()
+        parts = [rms[layer == number] for number in range(n_layers)]
+        scale = torch.stack([part.median() for part in parts]).clamp_min(1e-12)
+        # From zero, a threshold spent a third of the phase below every group.
+        start = torch.stack([part.kthvalue(1 + int(START * len(part))).values for part in parts]) / scale
+        super().__init__(start.float(), torch.arange(n_layers), pace)
         self.groups, self.weights, self.of, self.width = groups, dict(weights), layer, width
-        rms = groups.rms(weights).detach().cpu()
-        medians = [float(rms[layer == number].median()) for number in range(n_layers)]
-        self.register_buffer("scale", torch.tensor(medians).clamp_min(1e-12))
+        self.register_buffer("scale", scale.float())
 
     def taus(self) -> Tensor:
         """Thresholds, one per layer, in units of the weights."""
@@ -60,7 +66,7 @@ class Threshold(GatedPruner):
     gates: "_Thresholds"
 
     def made(self, pace: float) -> Gates:
-        """Return thresholds at zero."""
+        """Return thresholds below nearly all groups."""
         target = self.target
         width = float(target.options["width"])
         return _Thresholds(target.groups, target.weights, self.layer, len(self.layers), pace, width)
