@@ -4,11 +4,14 @@
 |---|---|
 | `name` | names the study's folder and its MLflow experiment |
 | `about` | what it asks, in words |
+| `plugins` | Python files beside this one that add methods and tiles, for every arm (`docs/add-a-method.md`) |
 | `base` | settings of every trial (the keys of `lanewise trial`) |
 | `arms` | name of an arm -> the settings in which it differs from `base` |
 | `search` | axes `{choice: [...]}`, `{float: [lo, hi]}`, `{log: [lo, hi]}`, `{int: [lo, hi]}`; or named bundles |
 | `mode` | `factorial` (every point), `random`, `tpe` or `nsga2` |
 | `objectives` | what a sampler improves; chosen on validation data, never on test |
+| `constraints` | limits such as `speed.rtf: {max: 0.1}`; an arm that breaks one ends as infeasible |
+| `stop_dominated` | confidence (such as 0.8) with which a sampled trial is stopped once it cannot join the front |
 | `trials` | total number of trials, baselines included (a factorial study without it runs every point) |
 | `seeds` | `recover: [1, 2, 3]`, `dense: [0]` (arms run once per pair), `search: 0` (the sampler's) |
 | `margins` | what counts as "on a par", fixed before anything runs |
@@ -24,6 +27,7 @@ from typing import Any, Literal
 
 import yaml
 
+from bench.config import plugins
 from bench.config.yaml_lines import (
     ConfigError,
     Document,
@@ -34,18 +38,22 @@ from bench.config.yaml_lines import (
     read,
     unknown_key,
 )
-from studies.leaves import Leaves, read_leaves
+from studies.constraints import Limit, read_limits
+from studies.leaves import Leaf, Leaves, read_leaves
 from studies.overlay import dotted_sections, lay_assignments, lay_fast
 from studies.space import Axis, read_axes
 
 KEYS = (
     "name",
     "about",
+    "plugins",
     "base",
     "arms",
     "search",
     "mode",
     "objectives",
+    "constraints",
+    "stop_dominated",
     "trials",
     "seeds",
     "margins",
@@ -73,6 +81,7 @@ class Study:
 
     document: Document
     name: str
+    plugins: tuple[str, ...]
     base: Leaves
     arms: Mapping[str, Leaves]
     axes: tuple[Axis, ...]
@@ -84,6 +93,8 @@ class Study:
     search_seed: int
     margins: Mapping[str, float]
     baselines: bool
+    constraints: tuple[Limit, ...] = ()
+    stop_dominated: float | None = None
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
@@ -130,7 +141,12 @@ def load(path: str | Path, assignments: Iterable[str] = (), fast: bool = False) 
             document = lay_fast(document, KEYS)
     with collected(problems):
         document = lay_assignments(document, assignments, KEYS)
-    return _validate(document, problems)
+    return _validate(plugins.load(document), problems)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the fingerprint of a study file that `Study.text` wrote, without loading its plug-ins."""
+    return _dump(read(path).data, _FREE)
 
 
 def _dump(data: Mapping[str, Any], leave_out: Iterable[str]) -> str:
@@ -152,12 +168,17 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         problems.append(document.problem(("about",), f"got {data['about']!r}, expected text"))
     axes = read_axes(document, ("search",), data.get("search"), problems)
     mode = check.one_of("mode", MODES, "factorial")
-    base = read_leaves(document, ("base",), data.get("base"), problems)
-    arms = _arms(document, problems)
+    base, arms = read_leaves(document, ("base",), data.get("base"), problems), _arms(document, problems)
+    if any("plugins" in settings for settings in (base, *arms.values())) or any(axis.key == "plugins" for axis in axes):
+        what = "plug-ins are of the whole study; list them under `plugins:` at the top"
+        problems.append(document.problem(("base", "plugins"), what))
+    elif data.get("plugins"):
+        base["plugins"] = Leaf(data["plugins"], document.origin(("plugins",)))
     seeds = check.section("seeds", ("recover", "dense", "search"))
     study = Study(
         document=document,
         name=name,
+        plugins=tuple(data.get("plugins") or ()),
         base=base,
         arms=arms,
         axes=tuple(axes),
@@ -169,6 +190,8 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         search_seed=check.seed_list(("seeds", "search"), [seeds.get("search", 0)])[0],
         margins=check.margins(),
         baselines=check.flag("baselines", True),
+        constraints=read_limits(document, tuple(OBJECTIVES), problems),
+        stop_dominated=check.confidence("stop_dominated"),
     )
     if not arms and not axes:
         problems.append(document.problem((), "nothing to run: give `arms:`, or `search:`, or both"))
@@ -279,6 +302,13 @@ class _Check:
             self.complain((key,), f"got {value!r}, expected a whole number of at least 1")
             return None
         return value
+
+    def confidence(self, key: str) -> float | None:
+        value = self.document.data.get(key)
+        if value is None or (isinstance(value, float) and 0.5 <= value < 1):
+            return value
+        self.complain((key,), f"got {value!r}, expected a confidence from 0.5 up to, but not, 1")
+        return None
 
     def seed_list(self, keys: Keys, value: Any) -> tuple[int, ...]:
         good = isinstance(value, list) and value and all(type(v) is int and 0 <= v < 2**31 for v in value)

@@ -196,7 +196,7 @@ def _check_tiles(
         return
     _check_diagonal(config, prune_tile, known, complain)
     fmt = config.pack.format
-    if not table.can_run(prune_tile, fmt):
+    if not table.can_run(Tile.parse(prune_tile).runs_as or prune_tile, fmt):
         with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
         complain.incompatible(
             key,
@@ -211,6 +211,8 @@ def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matri
     from bench.sparsity.tile import Tile
 
     prune = config.prune
+    if Tile.parse(prune_tile).runs_as is not None:  # a tile of one's own: the arm counts it
+        return
     if not prune.keep_diagonal or "gru.recurrent" not in prune.matrices or prune.sparsity is None:
         return
 

@@ -40,6 +40,7 @@ def config_hash(config: TrialConfig) -> str:
 def _applicable(config: TrialConfig) -> dict[str, str | int | float | bool | None]:
     regularized, pruned = config.reg.kind != "none", config.prune.kind != "none"
     applies = {
+        "plugins": bool(config.plugins),
         "reg": regularized,
         "prune": pruned,
         "prune.score": config.prune.kind == "magnitude",

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from bench.config import plugins
 from bench.config.check import CLASHES_REST_ON, resolve
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, dotted, read, unknown_key
@@ -39,8 +40,10 @@ def validate(document: Document) -> TrialConfig:
     Raises
     ------
     ConfigError
-        All problems found: values that are wrong by themselves, and what the right ones cannot mean together.
+        A plug-in that cannot be loaded; else all problems found: values that are wrong by themselves, and what the
+        right ones cannot mean together.
     """
+    document = plugins.load(document)
     wrong: list[ErrorDetails] = []
     try:
         config = TrialConfig.model_validate(document.data)

@@ -260,6 +260,9 @@ class TrialConfig(Section):
     """What the model does."""
     arm: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$")
     """Name of the arm in tables; by default made from what it is, such as `simd-16x1-s70`."""
+    plugins: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
+    """Python files that add methods and tiles of your own (`docs/add-a-method.md`), in the folder of the file that
+    names them or below. They are run as they are: name none that you have not read."""
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()

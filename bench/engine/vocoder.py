@@ -70,6 +70,12 @@ class Vocoder:
         return int(self.header["dims"]["steps_per_frame"])
 
     @property
+    def delta(self) -> float | None:
+        """Threshold of a delta network, see `bench.engine.pack.pack_vocoder`; None of a plain model."""
+        threshold: float | None = self.header.get("delta")
+        return threshold
+
+    @property
     def table_bytes(self) -> int:
         """Memory of the embedding tables, which are computed when the file is loaded."""
         return int(self._native.table_bytes)
@@ -127,6 +133,23 @@ class Vocoder:
         """
         given = _levels(indices)
         return np.asarray(self._native.parameters(self._checked(mel), given))
+
+    def skipped(
+        self,
+        mel: Floats,
+        indices: Levels | None = None,
+        seed: int = 0,
+        utterance: int = 0,
+        temperature: float = 1.0,
+    ) -> float:
+        """Share of the recurrent matrix's columns, over all steps, that a delta threshold left out; 0 without one.
+
+        Of `synthesize`, or of `teacher_force` where `indices` are given. The steps that make the whole product anew,
+        which bounds rounding, count as having left out nothing.
+        """
+        given = None if indices is None else _levels(indices)
+        temperature = _positive(temperature)
+        return float(self._native.skipped(self._checked(mel), given, seed, utterance, temperature))
 
     def stream(self, seed: int = 0, utterance: int = 0, temperature: float = 1.0) -> Stream:
         """Start an utterance whose frames come piece by piece; parameters as in `synthesize`."""

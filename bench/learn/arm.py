@@ -16,16 +16,15 @@ from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
 from bench.learn.recovery import Kind as RecoverKind
 from bench.learn.recovery import Recovery
+from bench.learn.structure import groups_of, reorder_units_
 from bench.learn.task import Task
 from bench.sparsity import catalogue
 from bench.sparsity.grid import Score
-from bench.sparsity.groups import Groups, TileGroups
+from bench.sparsity.groups import Groups
 from bench.sparsity.masks import achieved_sparsity
 from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
-from bench.sparsity.scope import check_units
-from bench.sparsity.tile import UNIT, Tile
-from bench.sparsity.units import UnitGroups
+from bench.sparsity.tile import Tile
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,10 @@ class Regularization:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is pruned, and how: the words of the configuration's `prune` section."""
+    """What is pruned, and how: the words of the configuration's `prune` section.
+
+    With `permute` the dense model's hidden units are reordered before anything else; the order is among the facts.
+    """
 
     tile: Tile
     sparsity: float
@@ -59,6 +61,7 @@ class Pruning:
     score: Score = "l2"
     keep_diagonal: bool = False
     gate_sparsity: tuple[float, ...] | None = None
+    permute: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -101,6 +104,12 @@ class ArmPlan:
         prune_end = self.reg_steps + (0 if one_shot else self.prune_steps)
         return Phases(self.reg_steps, prune_end, self.optimisation.steps)
 
+    def pruned_groups(self, model: nn.Module, task: Task) -> Groups:
+        """Return what is kept or pruned as one."""
+        what = self.prune
+        assert what is not None, "the arm prunes"
+        return groups_of(model, task, self.matrices, what.tile, what.scope, what.gate_sparsity, what.keep_diagonal)
+
 
 @dataclass
 class Curves:
@@ -133,7 +142,7 @@ class ArmResult:
         Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "restarted" (weights
         rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
     facts
-        What the methods have to say for themselves.
+        What the methods have to say for themselves; `permute`: the order of hidden units (`reorder_units_`).
     """
 
     model: nn.Module
@@ -148,32 +157,22 @@ class ArmResult:
 def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
     """Return the plan's regularizer and pruner, acting on the model."""
     named = dict(model.named_parameters())
-    gates = {task.matrices[name][0]: task.matrices[name][1] for name in plan.matrices}
-    calibrate = second_moments(model, task)
+    pruned = plan.pruned_groups(model, task) if plan.prune is not None else None
 
     def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
-        rate = plan.optimisation.rate
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
         weights = {key: named[key] for key in groups.keys}
         return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
-
-    def groups(tile: Tile, **budget: Any) -> Groups:
-        shapes = {key: (int(w.shape[0]), int(w.shape[1])) for key, w in named.items() if w.dim() == 2}
-        if tile == UNIT:
-            if budget:
-                check_units(budget["scope"], budget["gate_sparsity"], bool(budget["keep_diagonal"]))
-            return UnitGroups(shapes, task.layers, list(gates))
-        return TileGroups({key: shapes[key] for key in gates}, tile, gates, **budget)
 
     reg = pruner = None
     if plan.reg is not None:
         how = plan.reg
-        reg = catalogue.load("regularizer", how.kind)(target(groups(how.tile), None, "l2", how.options))
-    if plan.prune is not None:
+        groups = groups_of(model, task, plan.matrices, how.tile)
+        reg = catalogue.load("regularizer", how.kind)(target(groups, None, "l2", how.options))
+    if plan.prune is not None and pruned is not None:
         what = plan.prune
         schedule = Schedule(what.schedule, what.sparsity, plan.phases.reg_end, plan.phases.prune_end)
-        diagonal = sorted(set(gates) & task.recurrent) if what.keep_diagonal else []
-        tiles = groups(what.tile, scope=what.scope, gate_sparsity=what.gate_sparsity, keep_diagonal=diagonal)
-        made = catalogue.load("pruner", what.kind)(target(tiles, schedule, what.score, what.options))
+        made = catalogue.load("pruner", what.kind)(target(pruned, schedule, what.score, what.options))
         assert isinstance(made, Pruner), "a pruner of the catalogue is a Pruner"
         pruner = made
     return reg, pruner
@@ -323,6 +322,10 @@ def train_arm(
     ArmResult
     """
     path = checkpoint_dir / "arm.resume" if checkpoint_dir is not None else None
+    facts: dict[str, Any] = {}
+    if plan.prune is not None and plan.prune.permute:  # the same order when the run is resumed
+        groups = plan.pruned_groups(model, task)
+        facts["permute"] = reorder_units_(model, task, groups, plan.prune.tile, plan.prune.sparsity)
     run = _Run(model, task, plan, seed, path)
     if path is not None and path.is_file():
         run.restore(path)
@@ -344,5 +347,5 @@ def train_arm(
     run.milestones["recovered"] = run.validate(plan.optimisation.steps)
     masks = run.pruner.masks if run.pruner is not None else {}
     tiles = dict.fromkeys(masks, plan.prune.tile.name) if plan.prune is not None else {}
-    facts = {name: found for name, method in run.methods.items() if (found := method.facts())}
+    facts |= {name: found for name, method in run.methods.items() if (found := method.facts())}
     return ArmResult(model, masks, tiles, run.curves, run.lambda_, run.milestones, facts)

@@ -4,12 +4,14 @@ Plain Python, so that a configuration is checked, and `lanewise methods` prints,
 small file below `bench/sparsity/methods`, or one of your own (`docs/add-a-method.md`).
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from bench.errors import UsageError
+from bench.sparsity import tile
 
 if TYPE_CHECKING:
     from bench.sparsity.method import Method
@@ -71,7 +73,7 @@ class Main:
     high: float
 
 
-RATE = Main("train.lr", 3e-4, 3e-3)
+RATE = Main("train.lr", 5e-4, 2e-3)
 """Main hyper-parameter of a method that has none of its own: the learning rate of its recovery."""
 
 
@@ -147,14 +149,43 @@ M = TypeVar("M", bound=type)
 
 
 def register(info: MethodInfo) -> Callable[[M], M]:
-    """Class decorator that puts a method of your own into the table; `info.where` may be empty."""
+    """Class decorator that puts a method of your own into the table; `info.where` may be empty.
+
+    Raises
+    ------
+    UsageError
+        If its name is taken, or the class is none of its role.
+    """
 
     def decorate(method: M) -> M:
+        from bench.sparsity.method import Method, Pruner  # torch, which the file that defines a method has loaded
+
+        if info.role not in get_args(Role):
+            raise UsageError(f"{info.name!r}: got role {info.role!r}, expected one of {', '.join(get_args(Role))}")
+        wanted = "Pruner" if info.role == "pruner" else "Method that is no Pruner"
+        if not issubclass(method, Method) or issubclass(method, Pruner) != (info.role == "pruner"):
+            raise UsageError(f"{info.role} {info.name!r}: {method.__name__} must be a bench.sparsity.method.{wanted}")
+        if (info.role, info.name) in METHODS:
+            raise UsageError(f"{info.role} {info.name!r}: the name is taken; choose another")
         add(info)
         _LOADED[(info.role, info.name)] = method
         return method
 
     return decorate
+
+
+@contextlib.contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Take back the methods and tiles that were registered inside, if it ends in an error."""
+    tables: tuple[dict[Any, Any], ...] = (METHODS, _LOADED, tile._NAMED)
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    except BaseException:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
+        raise
 
 
 _LOADED: dict[tuple[Role, str], Any] = {}
@@ -262,13 +293,15 @@ add(
         summary="prunes the tiles that change the outputs least, and refits the kept weights by least squares",
         source="optimal brain surgeon: Hassibi & Stork 1993; in one shot: SparseGPT, Frantar & Alistarh 2023 "
         "(arXiv 2301.00774)",
-        cost="at each pruning 8 batches forward and a factorisation per row and round",
+        cost="at each pruning, `rounds` times 8 batches forward and a factorisation per row",
         options={
-            "damping": Option(0.01, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
-            "rounds": Option(4, "rounds in which a pruning's tiles go, weights refitted in between", 1, 100),
+            "damping": Option(0.1, "added to H's diagonal, as a share of its mean", 1e-6, 10.0),
+            "rounds": Option(
+                8, "rounds in which tiles go; in between, weights are refitted and inputs measured", 1, 100
+            ),
             "update": Option(True, "refit the kept weights (false: only choose by saliency)"),
         },
-        main=Main("prune.options.damping", 1e-3, 1.0),
+        main=Main("prune.options.damping", 1e-2, 1.0),
         calibrated=True,
         schedules=("one-shot", "staged"),
     )
@@ -329,6 +362,31 @@ add(
         },
         main=Main("prune.options.start", 1.0, 6.0),
         cost="a pass over the matrices, a draw and a sort of the tiles at each step",
+        schedules=GRADUAL,
+    )
+)
+add(
+    MethodInfo(
+        name="unify",
+        role="pruner",
+        where=f"{_HERE}.unify:Unify",
+        summary="prunes tiles by magnitude; in a kept one all weights share one magnitude and keep their signs",
+        source="arXiv 2106.08301 (its alternating schedule could not be read: straight-through here)",
+        cost="three passes over the matrices",
+        units=False,
+    )
+)
+add(
+    MethodInfo(
+        name="bit_sharing",
+        role="pruner",
+        where=f"{_HERE}.bit_sharing:BitSharing",
+        summary="learns 0 (pruned), 2, 4 or 8 bits for every tile, by gates and a penalty on bits",
+        source="arXiv 2101.04935 (how its gates move could not be read: divided by their running size here)",
+        cost="about twenty passes over the matrices",
+        options={"penalty": Option(0.1, "bits of loss per bit of a weight", 0.0, 1e6)},
+        main=Main("prune.options.penalty", 0.01, 1.0),
+        units=False,
         schedules=GRADUAL,
     )
 )

@@ -2,9 +2,9 @@
 
 With second moment H = X^T X / n of the inputs, (v - w) H (v - w)^T is the mean square change of a row's output when its
 weights w become v. Rows do not see each other, and rows that keep the same columns share a factorisation: one per strip
-for Gx1 tiles, one per row for single weights (measured, GRU of 384 at 80 %: 0.3 s for the 1152 rows), so that the sweep
-over columns by which SparseGPT (Frantar & Alistarh 2023, arXiv 2301.00774) approximates this on far larger matrices is
-not needed: both functions are exact.
+for Gx1 tiles, one per row for single weights (measured, GRU of 384 at 70 %: 0.3 s for its 1152 rows, 5 s with the
+saliencies of four rounds). So both functions are exact, and the sweep over columns by which SparseGPT (Frantar &
+Alistarh 2023, arXiv 2301.00774) approximates them on far larger matrices is not needed.
 """
 
 from collections.abc import Iterator

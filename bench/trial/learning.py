@@ -138,7 +138,7 @@ def _arm(trial: Trial) -> Arm:
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
-        if key.startswith(("reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
+        if key.startswith(("plugins", "reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
     }
     inputs = {
         "dense": dense.key(trial),
@@ -226,6 +226,7 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
             score=prune.score,
             keep_diagonal=prune.keep_diagonal,
             gate_sparsity=prune.gate_sparsity,
+            permute=prune.permute,
             options=prune.options,
         )
     return ArmPlan(

@@ -13,7 +13,7 @@ import soundfile
 
 from bench.engine.pack import pack_vocoder
 from tests.cli.conftest import Lanewise, Outcome
-from tests.engine.models import random_model
+from tests.engine.models import ABSENT_ISA, random_model
 
 RATE_HZ = 16000
 SOUND = (0.1 * np.random.default_rng(0).standard_normal(RATE_HZ // 2)).astype(np.float32)
@@ -90,7 +90,7 @@ PRUNED = ("prune.kind=magnitude", "prune.sparsity=0.7", "model.init=scratch")
         ("prune.sparsity=.nan", "expected a finite number"),
         ("simd.width=0", "got 0, expected greater than or equal to 1"),
         ("simd.width=65", "got 65, expected less than or equal to 64"),
-        ("simd.isa=neon", "this host cannot run 'neon'; it runs scalar"),
+        (f"simd.isa={ABSENT_ISA}", f"this host cannot run '{ABSENT_ISA}'; it runs scalar"),
         ("train.steps=-1", "got -1, expected greater than or equal to 1"),
         ("measure.metrics=stio", "'stio'"),
         ("model.init=shiped", "did you mean 'shipped'?"),
@@ -115,9 +115,11 @@ def test_width_that_no_kernel_has(lanewise: Lanewise) -> None:
 def test_isa_of_the_environment_is_checked_before_anything_is_trained(
     lanewise: Lanewise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LANEWISE_ISA", "neon")
+    monkeypatch.setenv("LANEWISE_ISA", ABSENT_ISA)
     refused(
-        lanewise("trial", "--dry-run", "--set", "model.init=scratch"), 2, "LANEWISE_ISA: this host cannot run 'neon'"
+        lanewise("trial", "--dry-run", "--set", "model.init=scratch"),
+        2,
+        f"LANEWISE_ISA: this host cannot run '{ABSENT_ISA}'",
     )
 
 
@@ -300,7 +302,9 @@ def test_wrong_kind_of_file(lanewise: Lanewise, tmp_path: Path, checkpoint: Path
     refused(
         lanewise("pack", checkpoint, "o.lwm", "--tile", "gru.recurrent=2by4"), 2, "no kernel for '2by4'; allowed: dense"
     )
-    refused(lanewise("synth", packed, "in.wav", "out.wav", "--isa", "neon"), 2, "this host cannot run 'neon'")
+    refused(
+        lanewise("synth", packed, "in.wav", "out.wav", "--isa", ABSENT_ISA), 2, f"this host cannot run '{ABSENT_ISA}'"
+    )
 
 
 # Options, outputs, studies
@@ -329,7 +333,7 @@ def test_option_of_train(lanewise: Lanewise, option: str, value: object, said: s
     [
         (("--tile", "0x4"), "--tile 0x4: expected one of dense"),
         (("--tile", "2by4"), "--tile 2by4: expected one of dense"),
-        (("--isa", "neon"), "--isa neon: expected one of"),
+        (("--isa", ABSENT_ISA), f"--isa {ABSENT_ISA}: expected one of"),
         (("--sparsity", "1.2"), "--sparsity 1.2: expected a share"),
         (("--sparsity", "high"), "'high' is not a comma-separated list"),
         (("--hidden", "0"), "--hidden 0: expected 16 to 8192"),

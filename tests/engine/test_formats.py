@@ -121,6 +121,20 @@ def test_misaligned_and_zero_inputs(tile: str, fmt: str, isa: str) -> None:
     assert not nothing.run(x).any()
 
 
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("fmt", ["f32", "bf16", "int8"])
+def test_nan_and_infinite_inputs_are_not_hidden(fmt: str, isa: str) -> None:
+    for tile in table.tiles(fmt):
+        if not table.supports(tile, fmt, isa):
+            continue
+        product = MatVec(np.ones((96, 80), np.float32), tile, gates=3, isa=isa, fmt=fmt)
+        for bad in (np.nan, -np.nan, np.inf, -np.inf):
+            for column in (0, 37, 79):
+                x = np.ones(80, np.float32)
+                x[column] = bad
+                assert not np.isfinite(product.run(x)).any(), (tile, bad, column)
+
+
 @EVERY
 def test_int8_sums_do_not_saturate(isa: str) -> None:
     """Every product at its greatest magnitude, all of one sign, then of the other."""

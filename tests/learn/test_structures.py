@@ -11,6 +11,7 @@ from bench.config.matrices import unit_layers
 from bench.errors import UsageError
 from bench.learn.arm import ArmPlan, ArmResult, Pruning, Regularization, train_arm
 from bench.learn.fit import Optimisation
+from bench.learn.structure import groups_of, reorder_units_
 from bench.learn.task import vocoder
 from bench.sparsity.count import kept_units
 from bench.sparsity.shrink import masked_units, shrink
@@ -80,3 +81,46 @@ def test_an_arm_of_two_in_four(tile: str) -> None:
     kept = Tile.parse(tile).grid((96, 32), 3).reduce(result.masks["gru.w_hh"])
     assert kept.reshape(-1, 4).sum(dim=1).unique().tolist() == [2]
     assert result.curves.sparsity[-1] == 0.5
+
+
+@pytest.mark.parametrize("tile", ["8x1", "1x4", "4x4"])
+def test_a_reordered_arm_begins_as_the_dense_model_and_retains_more(tile: str, tmp_path: Path) -> None:
+    plan = replace(PLAN, reg_steps=0, prune=pruning(tile, permute=True))
+    result = run(plan)
+    order = result.facts["permute"]["gru"]["order"]
+    before, after = result.facts["permute"]["gru"]["retained"]
+    assert sorted(order) == list(range(32))
+    assert order != list(range(32))
+    assert before < after <= 1
+    plain = run(replace(plan, prune=pruning(tile)))
+    assert result.milestones["start"] == pytest.approx(plain.milestones["start"], abs=1e-5)
+    assert "permute" not in plain.facts
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, tmp_path, stop)
+    assert same(run(plan, tmp_path), result)
+
+
+def test_what_is_retained_is_what_pruning_leaves() -> None:
+    data = clips()
+    dense = model(data)
+    task = vocoder(dense, data, data[:1], batch=4, frames=3, seed=3)
+    groups = groups_of(dense, task, ["gru.recurrent", "gru.cond"], Tile.parse("8x1"))
+    facts = reorder_units_(dense, task, groups, Tile.parse("8x1"), 0.7)
+    w = {key: dense.get_parameter(key).detach() for key in groups.keys}
+    masks = groups.expand(groups.keep(groups.scores(w), 0.7))
+    squares = [sum(float(v.double().square().sum()) for v in part) for part in (
+        [w[key][masks[key]] for key in w], list(w.values())
+    )]  # fmt: skip
+    assert facts["gru"]["retained"][1] == pytest.approx((squares[0] / squares[1]) ** 0.5)
+
+
+def test_reordering_is_refused_where_it_changes_nothing() -> None:
+    for tile in ("1x1", "column", "gate-column", "row", "unit"):
+        with pytest.raises(UsageError, match=r"prune\.permute: the order of hidden units makes no difference for tile"):
+            run(replace(PLAN, prune=pruning(tile, permute=True)))
+    plan = replace(PLAN, matrices=("head.out",), prune=pruning("4x1", permute=True))
+    with pytest.raises(UsageError, match=r"prune\.permute: head\.out\.weight have no slices"):
+        run(plan)
+    plan = replace(PLAN, matrices=("gru.cond",), prune=pruning("1x4", permute=True))
+    with pytest.raises(UsageError, match=r"prune\.permute: no pruned matrix has slices"):
+        run(plan)

@@ -1,4 +1,5 @@
 // Compiled once per ISA (see CMakeLists.txt): fills that ISA's table of kernels.
+#include "delta_columns.hpp"
 #include "kernels.hpp"
 #include "layers.hpp"
 #include "matvec.hpp"
@@ -51,6 +52,8 @@ const Kernels kernels = {
     .gru_gates = gru_gates<float>,
     .gru_gates_bf16 = gru_gates<std::uint16_t>,
     .gru_gates_int8 = gru_gates<std::int8_t>,
+    .changed = changed,
+    .add_columns = add_columns,
     .bias_relu = bias_relu,
     .add_bias_relu = add_bias_relu,
     .normalise = normalise,

@@ -5,6 +5,7 @@
 //   arch    what the packer was told of the model (returned to the user, not read here)
 //   dims    whole numbers, see vocoder.cpp
 //   tables  number format of the embedding tables that loading makes
+//   delta   threshold of the GRU's recurrent product, see delta.hpp; missing where every column is read at every step
 //   vectors [{name, size, offset}]: f32 arrays
 //   matrices [{name, tile, runs_as, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
 //              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp; tile is what

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import LanewiseError
+from bench.measure.speed import roofs
 from bench.measure.speed.gate import Candidate, GateRules, measure
 
 SAMPLE_FRAMES = 8
@@ -35,10 +36,13 @@ class RtfResult:
     parts_us
         The same split into conditioning, gru, heads, sampling, synthesis; sums to `us_per_step`. The shares come from
         runs of the same interleaved measurement that read the clock after each part.
+    skipped
+        Share of the recurrent columns that a delta threshold left out over the frames timed (0 without one): as much as
+        in voiced speech, less than in silence.
     parts_sum_us
-        What those runs' parts added up to, as measured, before they were scaled to `us_per_step`.
+        What the parts of those runs that the gate accepted add up to, as measured, before the scaling to `us_per_step`.
     kernel_us, limit_us
-        The recurrent product alone, and reading its bytes.
+        The recurrent product alone, and the fastest way to read its bytes (`roofs.limits`).
     vs_dense, vs_limit
         rtf_dense / rtf, and limit_us / kernel_us.
     dense
@@ -62,6 +66,7 @@ class RtfResult:
     rtf_dense: float
     us_per_step: float
     parts_us: dict[str, float]
+    skipped: float
     parts_sum_us: float
     kernel_us: float
     limit_us: float
@@ -150,20 +155,22 @@ def measure_rtf(
         Candidate("dense", lambda times: sum(dense.time_steps(SAMPLE_FRAMES) for _ in range(times))),
         Candidate("parts", split),
         Candidate("kernel", lambda times: float(product.run_ns(x, times))),
-        Candidate("limit", lambda times: float(product.read_ns(times, model.isa))),
     ]
-    run = measure(candidates, rules=rules, seed=seed)
+    limits = roofs.limits(RECURRENT, product.read_ns)
+    run = measure([*candidates, *limits], rules=rules, seed=seed)
+    timings = {name: run.timings[name] for name in ("model", "dense", "kernel")} | {"limit": roofs.limit(limits, run)}
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
-    us = {name: run.us(name) / calls for name, calls in per_call.items()}
+    us = {name: timings[name].us / calls for name, calls in per_call.items()}
     step_us = header["dims"]["bands"] / header["dims"]["sample_rate_hz"] * 1e6
     budget = median_parts(parts)
-    objections = {name: run.timings[name].why for name in per_call if run.timings[name].why}
+    objections = {name: timing.why for name, timing in timings.items() if timing.why}
     return RtfResult(
         rtf=us["model"] / step_us,
         rtf_dense=us["dense"] / step_us,
         us_per_step=us["model"],
         parts_us=scale_parts(budget, us["model"]),
-        parts_sum_us=sum(budget.values()),
+        skipped=model.skipped(model.timing_mel(SAMPLE_FRAMES)),
+        parts_sum_us=run.us("parts") / steps,
         kernel_us=us["kernel"],
         limit_us=us["limit"],
         vs_dense=us["dense"] / us["model"],
@@ -171,10 +178,10 @@ def measure_rtf(
         dense=source,
         format=_entry(header)["number"],
         isa=model.isa,
-        samples=len(run.timings["model"].samples_us),
+        samples=len(timings["model"].samples_us),
         rejected=run.rejected,
-        samples_us={n: [s / calls for s in run.timings[n].samples_us] for n, calls in per_call.items()},
-        rejected_us={n: [s / calls for s in run.timings[n].rejected_us] for n, calls in per_call.items()},
+        samples_us={n: [s / calls for s in timings[n].samples_us] for n, calls in per_call.items()},
+        rejected_us={n: [s / calls for s in timings[n].rejected_us] for n, calls in per_call.items()},
         verdict="unstable" if objections.keys() & {"model", "dense"} else "stable",
         why="; ".join(f"{name}: {why}" for name, why in objections.items()),
         nominal_ghz=run.nominal_ghz,
@@ -199,12 +206,14 @@ def scale_parts(budget: Mapping[str, float], us_per_step: float) -> dict[str, fl
 
 
 def _is_dense(header: Mapping[str, Any]) -> bool:
-    return all(matrix["tile"] == "dense" for matrix in header["matrices"])
+    return "delta" not in header and all(matrix["tile"] == "dense" for matrix in header["matrices"])
 
 
 def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     if not _is_dense(dense):
-        raise LanewiseError(f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse")
+        raise LanewiseError(
+            f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse or skips columns"
+        )
     sizes = {key: size for key, size in model["dims"].items() if key != "table_bytes"}  # that is their format's
     differing = [key for key, size in sizes.items() if dense["dims"].get(key) != size]
     if differing:

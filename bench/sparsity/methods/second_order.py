@@ -15,12 +15,15 @@ class SecondOrder(Calibrated):
     """Ranks groups by optimal brain surgeon on a calibration set, then refits the kept weights by least squares.
 
     Saliencies are mean square changes of a matrix's outputs, exact for tiles r x c; a tile of one's own counts as the
-    sum of the tiles that it is made of, a hidden unit as that of all weights of its slices. What groups would cost together is not the
-    sum of what each costs, so the groups go in several rounds, and the saliencies of the rest are computed anew in
-    between, for refitted weights. `prune.score` plays no part.
+    sum of the tiles that it is made of, a hidden unit as the sum of all weights of its slices. What groups would cost
+    together is not the sum of what each costs, and a recurrent network's states are others once it is pruned: so groups
+    go in rounds, each of which measures the inputs of the network that the one before has left. Measured (16x1, GRU of
+    384, eight rounds): 4.70 against 4.99 bit at 70 % and 5.74 against 6.23 at 90 % when inputs are measured only once.
+    `prune.score` plays no part.
 
-    Options `damping` (of H, as a share of its mean diagonal), `rounds` and `update` (false: the mask is the same, the
-    kept weights stay as they were).
+    Options `damping` (of H, as a share of its mean diagonal: with little of it, refitted weights lean on correlations
+    that pruning breaks; 16x1 at 90 % in 16 rounds: 7.21 bit with 0.01, 5.75 with 0.1, 5.79 with 1, 6.35 with 10),
+    `rounds` and `update` (false: the mask is the same, the kept weights stay as they were).
     """
 
     kind = "second_order"
@@ -32,20 +35,25 @@ class SecondOrder(Calibrated):
 
     @torch.no_grad()
     def prune(self, sparsity: float) -> None:
-        """Calibrate, prune in rounds, refit."""
-        target, options = self.target, self.target.options
-        moments = self.moments()
-        steady = {key: surgeon.damped(moment, float(options["damping"])) for key, moment in moments.items()}
-        before = {key: weight.detach().double() for key, weight in target.weights.items()}
+        """In rounds: calibrate, prune, refit."""
+        weights, options = self.target.weights, self.target.options
+        before = {key: weight.detach().to(torch.float64, copy=True) for key, weight in weights.items()}
         masks = self.masks or {key: torch.ones_like(w, dtype=torch.bool) for key, w in before.items()}
+        first: dict[str, Tensor] = {}
         for share in _path(self.sparsity, sparsity, int(options["rounds"])):
-            self.keep(target.groups.keep(self._saliency(before, masks, steady), share, self.kept))
+            moments = self.moments()
+            first = first or moments
+            steady = {key: surgeon.damped(moment, float(options["damping"])) for key, moment in moments.items()}
+            current = {key: weight.detach().double() for key, weight in weights.items()}
+            self.keep(self.target.groups.keep(self._saliency(current, masks, steady), share, self.kept))
             masks = self.masks
-        fitted = {key: surgeon.refit(w, masks[key], steady[key]) for key, w in before.items()}
+            for key, weight in weights.items():
+                weight.copy_(surgeon.refit(current[key], masks[key], steady[key]))
         self.sparsity = sparsity
-        self.lost.append({key: _lost(w, masks[key], fitted[key], moments[key]) for key, w in before.items()})
-        for key, weight in target.weights.items():
-            weight.copy_(fitted[key] if options["update"] else torch.where(masks[key], before[key], 0.0))
+        self.lost.append({key: _lost(w, masks[key], weights[key].double(), first[key]) for key, w in before.items()})
+        if not options["update"]:
+            for key, weight in weights.items():
+                weight.copy_(torch.where(masks[key], before[key], 0.0))
 
     def _saliency(self, weights: dict[str, Tensor], masks: dict[str, Tensor], moments: dict[str, Tensor]) -> Tensor:
         groups = self.target.groups
@@ -66,7 +74,7 @@ class SecondOrder(Calibrated):
         self.sparsity, self.lost = state["sparsity"], state["lost"]
 
     def facts(self) -> dict[str, Any]:
-        """Return, for each pruning and matrix, the share of the outputs' mean square that it took."""
+        """Return, for each pruning and matrix, the share of the outputs' mean square that it cost."""
         return {"lost": self.lost}
 
 
@@ -77,7 +85,7 @@ def _path(start: float, end: float, rounds: int) -> list[float]:
 
 
 def _lost(w: Tensor, mask: Tensor, fitted: Tensor, moment: Tensor) -> dict[str, float]:
-    """Errors of the masked and of the refitted weights, as shares of the outputs' mean square."""
+    """Errors of the masked and of the refitted weights on the inputs before, as shares of the outputs' mean square."""
     whole = surgeon.output_error(w, moment) or 1.0
     return {
         "masked": surgeon.output_error(torch.where(mask, 0.0, w), moment) / whole,
