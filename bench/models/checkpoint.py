@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.config.checkpoints import KIND
 from bench.errors import LanewiseError
+from bench.models.skip import SkipGate
 from bench.models.wavernn import Arch, SubbandWaveRNN
 
 
@@ -51,6 +52,8 @@ def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
                 "copy or train it again"
             )
         model = SubbandWaveRNN(Arch(**json.loads(header["arch"])))
+        if "gru.skip.weight" in tensors:
+            model.gru.skip = SkipGate(model.arch.hidden)
         model.load_state_dict(tensors)
         meta: dict[str, Any] = json.loads(header["meta"])
     except (SafetensorError, RuntimeError, TypeError, KeyError, json.JSONDecodeError) as error:
