@@ -49,7 +49,7 @@ def complete_options(config: TrialConfig, role: Role, complain: Findings) -> dic
 def check_kinds(config: TrialConfig, complain: Findings) -> None:
     """Check regularizer and pruner against each other and against their own sections."""
     reg, prune = config.reg, config.prune
-    if prune.kind == "random" and reg.kind != "none":
+    if prune.kind == "random" and pulls(config):
         complain.incompatible(
             "reg.kind",
             f"got {reg.kind!r} with prune.kind 'random': a random mask is the control without a regularizer; "
