@@ -1,5 +1,6 @@
 """Progress of long jobs: a live bar on a terminal, plain lines (at most one every 5 s) elsewhere, always on stderr."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,8 +11,9 @@ _PLAIN_INTERVAL_S = 5.0
 
 
 def say(message: str) -> None:
-    """Print one line for a person (stderr, so that stdout stays data)."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line for a person (stderr, so that stdout stays data); lost, and no more, where it has no room."""
+    with contextlib.suppress(OSError):  # its disk is full, or its reader has gone: no reason to end a study
+        print(message, file=sys.stderr, flush=True)
 
 
 class Progress:

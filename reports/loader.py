@@ -68,7 +68,8 @@ class Study:
 
     def of_arm(self, arm: str) -> pd.DataFrame:
         """Finished trials of one arm, one per pair of seeds."""
-        return self._by_arm.get(arm, self.trials.iloc[:0])
+        found = self._by_arm.get(arm)
+        return self.trials.iloc[:0] if found is None else found
 
     @cached_property
     def _by_arm(self) -> dict[str, pd.DataFrame]:
@@ -258,14 +259,20 @@ def _reference_rows(systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[s
 
 
 def _curves(tagged: list[Tagged]) -> pd.DataFrame:
-    frames = []
+    columns: dict[str, list[Any]] = {"arm": [], "seed": [], "step": []}
     for arm, seed, _, record in tagged:
         curves = {key: values for key, values in (record.get("curves") or {}).items() if values}
         length = len(curves.get("step", []))
-        if length:
-            equal = {key: [_number(v) for v in values] for key, values in curves.items() if len(values) == length}
-            frames.append(pd.DataFrame({"arm": arm, "seed": seed, **equal}))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["arm", "seed", "step"])
+        before = len(columns["arm"])
+        for key, values in curves.items():
+            if len(values) == length:
+                column = columns.setdefault(key, [])
+                column += [math.nan] * (before - len(column))
+                column += [_number(value) for value in values]
+        columns["arm"] += [arm] * length
+        columns["seed"] += [seed] * length
+    rows = len(columns["arm"])
+    return pd.DataFrame({key: column + [math.nan] * (rows - len(column)) for key, column in columns.items()})
 
 
 def _timing_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -156,14 +157,19 @@ def _tooltip(analysis: Analysis, arm: str) -> str:
 def _timing(analysis: Analysis) -> list[dict[str, Any]]:
     """One row per trial: the verdict in words, the samples behind the figure, the host."""
     timing, parts = analysis.study.timing, analysis.study.parts
+    samples_of: dict[tuple[str, str], dict[str, str]] = {}
+    for (arm, seed, engine), us in timing.groupby(["arm", "seed", "engine"])["sample_us"]:
+        low, middle, high = np.quantile(us.to_numpy(dtype=np.float64), [0.05, 0.5, 0.95])
+        words = f"{middle:.2f} ({low:.2f} to {high:.2f}), n = {len(us)}"
+        samples_of.setdefault((str(arm), str(seed)), {})[str(engine)] = words
+    parts_of: dict[tuple[str, str], list[str]] = {}
+    for part in parts.to_dict("records"):
+        words = f"{part['part']} {part['us_per_step']:.2f}"
+        parts_of.setdefault((part["arm"], part["seed"]), []).append(words)
     rows = []
     for trial in analysis.study.trials.to_dict("records"):
-        mine = timing[(timing["arm"] == trial["arm"]) & (timing["seed"] == trial["seed"])]
-        samples = dict.fromkeys(ENGINES, "–")
-        for engine, group in mine.groupby("engine"):
-            low, middle, high = group["sample_us"].quantile([0.05, 0.5, 0.95])
-            samples[str(engine)] = f"{middle:.2f} ({low:.2f} to {high:.2f}), n = {len(group)}"
-        own = parts[(parts["arm"] == trial["arm"]) & (parts["seed"] == trial["seed"])]
+        key = (trial["arm"], trial["seed"])
+        samples = dict.fromkeys(ENGINES, "–") | samples_of.get(key, {})
         rows.append(
             {
                 "arm": trial["arm"],
@@ -175,7 +181,7 @@ def _timing(analysis: Analysis) -> list[dict[str, Any]]:
                 "rejected": _words(trial["timing.rejected"]),
                 "pinned": _words(trial["timing.pinned"]),
                 "samples": samples,
-                "parts": ", ".join(f"{p['part']} {p['us_per_step']:.2f}" for p in own.to_dict("records")),
+                "parts": ", ".join(parts_of.get(key, [])),
             }
         )
     return rows

@@ -1,5 +1,6 @@
 """Commands `lanewise sweep` and `lanewise worker`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import click
 from bench.errors import UsageError
 from bench.progress import say
 from studies.folder import StudyFolder, find
+from studies.proofs import campaign, replay
 
 if TYPE_CHECKING:
     from studies.run import Options
@@ -20,12 +22,27 @@ if TYPE_CHECKING:
 _STUDY = click.argument("study", required=False)
 _STORAGE = click.option("--storage", metavar="URL", help="Optuna's database; by default SQLite in the study's folder.")
 _TRACKING = click.option(
-    "--tracking-uri", metavar="URI", help="MLflow's store; by default SQLite in the study's folder."
+    "--tracking-uri", metavar="URI", help="MLflow's store, or none; by default SQLite in the study's folder."
 )
 _OUT = click.option("--out", type=click.Path(path_type=Path), help="The study's folder; by default runs/NAME.")
 _WORKERS = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this host."
 )
+_TIMING = click.option(
+    "--timing",
+    type=click.Choice(("here", "later", "only")),
+    default="here",
+    show_default=True,
+    help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
+)
+_LAUNCHER = click.option(
+    "--launcher", type=click.Choice(("local", "slurm", "ray")), default="local", show_default=True,
+    help="What starts the workers.",
+)  # fmt: skip
+_SETTINGS = click.option(
+    "--launcher-set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="The launcher's settings, such as slurm_partition=gpu, or num_gpus=0.25.",
+)  # fmt: skip
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list of trials.")
 
 
@@ -48,6 +65,10 @@ def sweep() -> None:
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
+@_LAUNCHER
+@_SETTINGS
+@click.option("--accept-changes", is_flag=True, help="Take on a study file that changed: only what differs runs anew.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
 @_JSON
@@ -59,6 +80,10 @@ def run(
     storage: str | None,
     tracking_uri: str | None,
     out: Path | None,
+    timing: str,
+    launcher: str,
+    settings: tuple[str, ...],
+    accept_changes: bool,
     dry_run: bool,
     fast: bool,
     as_json: bool,
@@ -72,6 +97,7 @@ def run(
     lanewise sweep run studies/paper.yaml --fast --set train.steps=500
     lanewise sweep run my-study.yaml --workers 4 --trials 40
     """
+    from studies.launchers import read_settings
     from studies.run import Options
     from studies.study_file import load
 
@@ -79,7 +105,11 @@ def run(
     folder = StudyFolder(out or Path("runs") / loaded.name)
     if dry_run:
         return _dry_run(loaded, folder, trials, workers, storage, as_json)
-    return run_and_report(loaded, folder, Options(trials, workers, storage, tracking_uri), as_json)
+    options = Options(
+        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings),
+        accept_changes=accept_changes,
+    )  # fmt: skip
+    return run_and_report(loaded, folder, options, as_json)
 
 
 @sweep.command()
@@ -90,6 +120,9 @@ def run(
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
+@_LAUNCHER
+@_SETTINGS
 @_JSON
 def resume(
     study: str | None,
@@ -99,6 +132,9 @@ def resume(
     storage: str | None,
     tracking_uri: str | None,
     out: Path | None,
+    timing: str,
+    launcher: str,
+    settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Continue a study: trials that were interrupted go on from their checkpoints, under their own numbers.
@@ -109,10 +145,15 @@ def resume(
     lanewise sweep resume
     lanewise sweep resume runs/demo --workers 2
     """
+    from studies.launchers import read_settings
     from studies.run import Options
 
     folder = find(study, out)
-    return run_and_report(folder.load(), folder, Options(trials, workers, storage, tracking_uri, retry_failed), as_json)
+    options = Options(
+        trials, workers, storage, tracking_uri, retry_failed, timing=timing, launcher=launcher,
+        settings=read_settings(settings),
+    )  # fmt: skip
+    return run_and_report(folder.load(), folder, options, as_json)
 
 
 @sweep.command()
@@ -169,9 +210,17 @@ def stop(study: str | None, now: bool, storage: str | None, out: Path | None) ->
 @_STORAGE
 @_TRACKING
 @_OUT
+@_TIMING
+@_WORKERS
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
 def worker(
-    study: str | None, storage: str | None, tracking_uri: str | None, out: Path | None, with_parent: bool
+    study: str | None,
+    storage: str | None,
+    tracking_uri: str | None,
+    out: Path | None,
+    timing: str,
+    workers: int,
+    with_parent: bool,
 ) -> int:
     """Join a study that was started: run waiting trials one after another until none is left.
 
@@ -180,10 +229,13 @@ def worker(
     \b
     lanewise worker runs/paper
     lanewise worker studies/paper.yaml --storage postgresql://user@host/optuna
+    lanewise worker runs/paper --timing only      (on the quiet host, of a study that runs with --timing later)
     """
+    from bench.trial.behind import Behind
+    from studies.database import database_errors
     from studies.plan import plan
-    from studies.run import default_runner, exit_code, open_store, open_tracking
-    from studies.store import database_errors
+    from studies.processes import in_processes
+    from studies.run import check_rehearsal, default_runner, exit_code, open_store, open_tracking
     from studies.worker import end_with_parent, work
 
     _stop_on_signals()
@@ -194,9 +246,14 @@ def worker(
     store = open_store(loaded, folder, storage)
     if not store.count():
         raise UsageError(f"{folder.root}: the study has no trials yet; start it with `lanewise sweep run`")
-    trials = plan(loaded, store.count())
+    check_rehearsal(store, folder)
     with database_errors(folder.storage_url(storage)):
-        work(loaded, folder, store, open_tracking(loaded, folder, tracking_uri), trials, default_runner())
+        if workers > 1:
+            in_processes(folder, store, workers, storage, tracking_uri, timing)
+        else:
+            tracking, trials = open_tracking(loaded, folder, tracking_uri), plan(loaded, store.count())
+            with Behind(tracking) if tracking is not None else contextlib.nullcontext() as mirror:
+                work(loaded, folder, store, mirror, trials, default_runner(), timing)
     return exit_code([row for row in store.rows() if row.state == "failed"])
 
 
@@ -215,9 +272,9 @@ def _dry_run(
 
 def run_and_report(study: "Study", folder: StudyFolder, options: "Options", as_json: bool = False) -> int:
     """Run a study to its end, say how it went, return the exit code."""
+    from studies.database import database_errors
     from studies.run import exit_code, run_study
     from studies.status import status_rows, status_text
-    from studies.store import database_errors
 
     _stop_on_signals()
     try:
@@ -247,3 +304,7 @@ def _stop_on_signals() -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)  # a background process of a script starts with SIGINT ignored
+
+
+sweep.add_command(campaign)
+sweep.add_command(replay)

@@ -5,13 +5,7 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -19,21 +13,8 @@ import click
 from bench.errors import LanewiseError
 from bench.progress import say
 from studies.folder import StudyFolder, find
-
-HOST = "127.0.0.1"
-_START_S = 90.0
-_STOP_S = 10.0
-
-
-@dataclass(frozen=True)
-class Server:
-    """One web server to start: its command, address and environment, and the file that keeps what it prints."""
-
-    name: str
-    command: tuple[str, ...]
-    url: str
-    environment: dict[str, str]
-    log: Path
+from studies.run import UNTRACKED
+from studies.servers import HOST, LEAN, Server, running, script
 
 
 @click.command()
@@ -79,10 +60,12 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
         The folder holds no study, nothing was tracked yet, or a port is taken.
     """
     study = folder.load()
-    environment = dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "true"}
+    environment = dict(os.environ) | LEAN
     shown: list[tuple[str, str]] = []
     servers: list[Server] = []
     tracking = folder.tracking_uri()
+    if tracking == UNTRACKED:
+        raise LanewiseError(f"{folder.root}: runs without MLflow; `lanewise tracking resync` brings it there")
     if tracking is not None and tracking.startswith(("http://", "https://")):
         shown.append(("MLflow", tracking))
     else:
@@ -93,7 +76,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
         artifacts = ("--default-artifact-root", (folder.root.resolve() / "artifacts").as_uri())
         url = f"http://{HOST}:{_free(port)}"
         command_line: tuple[str, ...] = (
-            _script("mlflow"),
+            script("mlflow"),
             "server",
             *arguments,
             *artifacts,
@@ -105,7 +88,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
         servers.append(Server("MLflow", command_line, url, environment, folder.root / "mlflow-server.log"))
         page = _experiment_page(database, study.name) if tracking is None else ""
         shown.append((f"MLflow, experiment {study.name}", url + page))
-    optuna_dashboard = _script("optuna-dashboard")
+    optuna_dashboard = script("optuna-dashboard")
     if Path(optuna_dashboard).exists():
         url = f"http://{HOST}:{_free(port + 1)}"
         command_line = (optuna_dashboard, folder.storage_url(), "--host", HOST, "--port", str(port + 1), "--quiet")
@@ -121,63 +104,6 @@ def _experiment_page(database: Path, experiment: str) -> str:
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         row = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
     return f"/#/experiments/{row[0]}/runs" if row else ""
-
-
-@contextlib.contextmanager
-def running(servers: list[Server]) -> Iterator[None]:
-    """Start servers, wait until each answers over HTTP, and end them with all their children afterwards.
-
-    Raises
-    ------
-    LanewiseError
-        A server ends by itself or does not answer in time; the message names its log.
-    """
-    started: list[subprocess.Popen[bytes]] = []
-    with contextlib.ExitStack() as stack:
-        stack.callback(_end, started)
-        for server in servers:
-            log = stack.enter_context(server.log.open("wb"))
-            started.append(
-                subprocess.Popen(server.command, env=server.environment, stdout=log, stderr=log, start_new_session=True)
-            )
-        for server, process in zip(servers, started, strict=True):
-            say(f"starting {server.name} ...")
-            _wait(server, process)
-        yield
-
-
-def _wait(server: Server, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise LanewiseError(
-                f"{server.name} ended with exit code {process.returncode}; its last words are in {server.log}"
-            )
-        with (
-            contextlib.suppress(OSError, urllib.error.URLError),
-            urllib.request.urlopen(server.url, timeout=5) as answer,
-        ):
-            if answer.status == 200:
-                return
-        time.sleep(0.3)
-    raise LanewiseError(f"{server.name} did not answer at {server.url} within {_START_S:.0f} s; see {server.log}")
-
-
-def _end(started: "list[subprocess.Popen[bytes]]") -> None:
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    for process in started:
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _script(name: str) -> str:
-    """Return where a command of this Python environment is."""
-    return str(Path(sys.executable).with_name(name))
 
 
 def _free(port: int) -> int:

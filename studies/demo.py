@@ -35,7 +35,9 @@ def command(out: Path) -> int:
     if code == 130:
         return code
     page = build_report(folder.root, folder.root / "report")
-    open_tracking(study, folder).log_study(files={page: None}, finished=True)
+    tracking = open_tracking(study, folder)
+    if tracking is not None:
+        tracking.log_study(files={page: None}, finished=True)
     say("")
     say(f"report:     {page}")
     say(f"dashboard:  lanewise dashboard {folder.root}")

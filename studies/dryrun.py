@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config.flat import flatten
 from bench.config.schema import TrialConfig
+from bench.urls import redact
 from studies.folder import StudyFolder
 from studies.plan import Planned
 from studies.run import ended
+from studies.states import ENDED
 from studies.status import align
 from studies.study_file import Study
 
 if TYPE_CHECKING:
-    from studies.store import Row
+    from studies.rows import Row
 
 STEP_S = 0.15
 """Seconds of one optimizer step: GRU 256, 16 x 400 GRU steps, a busy two-core host (measured once; only for plans)."""
@@ -72,14 +74,14 @@ def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[st
 
 def plan_text(study: Study, folder: StudyFolder, rows: Sequence[dict[str, Any]], workers: int) -> str:
     """Return the plan for people."""
-    done = sum(row["state"] in ("complete", "failed", "skipped", "stopped_early", "infeasible") for row in rows)
+    done = sum(row["state"] in ENDED for row in rows)
     costs = [row["estimate_s"] for row in rows if row["estimate_s"] is not None]
     unknown = [row for row in rows if row["estimate_s"] is None]
     if unknown and costs:
         costs += [sum(costs) / len(costs)] * len(unknown)
     lines = [
         f"{study.name}: {len(rows)} trials, {done} done; mode {study.mode}; objectives {', '.join(study.objectives)}",
-        f"folder {folder.root}, database {redacted(folder.storage_url())}",
+        f"folder {folder.root}, database {redact(folder.storage_url())}",
         f"cached stages: {_cached(folder)}",
     ]
     cells = [["trial", "arm", "seed", "steps", "regularizer", "pruned", "state", "est. s"]]
@@ -108,13 +110,6 @@ def _cached(folder: StudyFolder) -> str:
     stages = sorted(path for path in folder.cache.glob("*") if path.is_dir() and path.name != "features")
     counts = {path.name: sum(1 for entry in path.iterdir() if not entry.name.startswith(".")) for path in stages}
     return ", ".join(f"{count} {stage}" for stage, count in counts.items() if count) or "none"
-
-
-def redacted(url: str) -> str:
-    """Return a database URL without its password."""
-    scheme, _, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}:***@{place}" if at and ":" in login else url
 
 
 def _pair(row: dict[str, Any], section: str) -> str:

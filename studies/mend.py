@@ -22,15 +22,16 @@ from studies.study_file import Study
 from studies.worker import Runner, outcome
 
 if TYPE_CHECKING:
-    from bench.trial.tracking import Tracking
-    from studies.store import Row, Store
+    from bench.trial.behind import TrialMirror
+    from studies.rows import Row
+    from studies.store import Store
 
 
 def mend(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     trials: Sequence[Planned],
     runner: Callable[[], Runner],
 ) -> None:
@@ -38,7 +39,7 @@ def mend(
 
     Parameters
     ----------
-    study, folder, store, tracking, trials
+    study, folder, store, mirror, trials
         The study, before any worker takes a trial.
     runner
         Gives what runs one trial; only called when there is something to mend.
@@ -50,7 +51,7 @@ def mend(
         why = _why(folder, row, config)
         if why:
             say(f"trial {row.number} ({row.arm}): {why}")
-            _run_again(study, folder, store, tracking, config, row, runner())
+            _run_again(study, folder, store, mirror, config, row, runner())
 
 
 def _why(folder: StudyFolder, row: "Row", config: TrialConfig) -> str | None:
@@ -75,7 +76,7 @@ def _run_again(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     config: TrialConfig,
     row: "Row",
     runner: Runner,
@@ -86,7 +87,7 @@ def _run_again(
     kept = path.read_bytes() if path.is_file() else None
     complete = False
     try:
-        record = runner(config, place, study=study.name, number=row.number, cache=folder.cache, tracking=tracking)
+        record = runner(config, place, study=study.name, number=row.number, cache=folder.cache, tracking=mirror)
         state, values, reason = outcome(record, study.objectives)
         complete = state == "complete"
         if values is not None:

@@ -1,30 +1,32 @@
 """A whole study: its trials planned and enqueued, workers started, references scored, MLflow brought up to date."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
 from bench.errors import UsageError
-from bench.host import usable_cores
 from bench.progress import say
+from bench.trial.behind import Behind
+from studies.change import change
 from studies.folder import StudyFolder
+from studies.launchers import launcher
 from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
+from studies.processes import in_processes, worker_command, worker_environment
+from studies.rehearsal import light_trial, rehearsing
+from studies.states import ENDED
 from studies.study_file import Study
 from studies.worker import Runner, work
 
 if TYPE_CHECKING:
     from bench.trial.tracking import Tracking
-    from studies.store import Row, Store
+    from studies.rows import Row
+    from studies.store import Store
 
-_WORKER_END_S = 120.0
-"""How long an interrupted worker may take to save."""
+UNTRACKED = "none"
+"""In place of MLflow's address: no mirror."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,16 @@ class Options:
     retry_failed: bool = False
     """Whether trials that failed are run again, from the stages that they finished."""
     recordings: bool = True
-    """Whether the recordings are read here: to refuse changed ones, and to score the reference systems."""
-    tracked: bool = True
-    """Whether MLflow is kept up to date."""
+    """Whether the recordings are read here: to refuse changed ones, and to score the reference systems. A rehearsal
+    never does."""
+    timing: str = "here"
+    """Whether workers time their trials: see `studies.worker.TIMING`."""
+    launcher: str = "local"
+    """What starts the workers: this process (`local`), or one of `studies.launchers`."""
+    accept_changes: bool = False
+    """Whether a study file that changed since the study began is taken on."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The launcher's."""
 
 
 def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runner | None = None) -> "list[Row]":
@@ -68,11 +77,17 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
         After saving.
     """
     trials = plan(study, options.trials)
+    if options.accept_changes and folder.differs(study):
+        store = open_store(study, folder, options.storage)
+        store.reap(forgive=True)
+        change(study, folder, store, trials)
     if folder.adopt(study, options.storage, options.tracking_uri):
         say(f"continuing the study in {folder.root}")
     store = open_store(study, folder, options.storage)
+    check_rehearsal(store, folder)
     _check_plan(store, trials, folder)
-    if options.recordings:
+    recordings = options.recordings and not rehearsing()
+    if recordings:
         fixed = [planned.config for planned in trials if planned.config is not None]
         _check_inputs(store, [*fixed, dense_config(study)], folder)
     if options.retry_failed:
@@ -81,57 +96,87 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     store.set_attribute("stop", None)
     for number in store.reap(forgive=True):
         say(f"trial {number}: interrupted earlier; it is continued from its last checkpoint")
-    tracking = open_tracking(study, folder, options.tracking_uri) if options.tracked else None
-    if tracking is not None:
-        tracking.log_study(files={folder.study_file: None}, tags=_study_tags(study))
+    tracking = open_tracking(study, folder, options.tracking_uri)
     everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
-    mend(study, folder, store, tracking, everything, lambda: runner or default_runner())
-    if options.workers == 1:
-        work(study, folder, store, tracking, everything, runner or default_runner())
-    else:
-        _work_in_processes(folder, options)
-        for number in store.reap():
-            say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
+    with contextlib.ExitStack() as stack:
+        mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
+        if mirror is not None:
+            mirror.log_study({folder.study_file: None}, study_tags(study))
+        mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
+        if options.launcher != "local":
+            stores = worker_environment(options.storage, options.tracking_uri)
+            launch = launcher(options.launcher)
+            launch(worker_command(folder, options.timing), stores, options.workers, options.settings)
+            store.reap()
+        elif options.workers == 1:
+            work(study, folder, store, mirror, everything, runner or default_runner(), options.timing)
+        else:
+            in_processes(folder, store, options.workers, options.storage, options.tracking_uri, options.timing)
+            for number in store.reap():
+                say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
     rows = store.rows()
     if all(ended(row) for row in rows):
-        if options.recordings:
+        if recordings:
             from studies.references import ensure_references
 
             ensure_references(dense_config(study), folder)
         if tracking is not None:
             tracking.sync_all()
-            kept = {folder.references: None, folder.references.with_suffix(""): "references"}
-            files = {path: place for path, place in kept.items() if path.exists()}
-            tracking.log_study(files=files, metrics=_counts(rows), finished=True)
+            log_end(tracking, folder, rows)
     return rows
 
 
 def open_store(study: Study, folder: StudyFolder, storage: str | None = None) -> "Store":
     """Open (or create) the study's trials."""
-    from studies.store import Store, check_url
+    from studies.database import check_url
+    from studies.store import Store
 
     url = folder.storage_url(storage)
     check_url(url)
+    if rehearsing():  # its trials take a second
+        return Store(url, study.name, study.directions, heartbeat_s=0.2)
     return Store(url, study.name, study.directions)
 
 
-def open_tracking(study: Study, folder: StudyFolder, tracking_uri: str | None = None) -> "Tracking":
-    """Open the study's bridge to MLflow."""
+def open_tracking(study: Study, folder: StudyFolder, tracking_uri: str | None = None) -> "Tracking | None":
+    """Open the study's bridge to MLflow; None when it is to have none."""
+    uri = folder.tracking_uri(tracking_uri)
+    if uri == UNTRACKED:
+        return None
     from bench.trial.tracking import Tracking
 
-    return Tracking(folder.root, study.name, folder.tracking_uri(tracking_uri))
+    return Tracking(folder.root, study.name, uri)
 
 
 def default_runner() -> Runner:
-    """Return what runs a real trial (imports torch)."""
+    """Return what runs a trial: a real one (imports torch), or a light one in a rehearsal."""
+    if rehearsing():
+        return light_trial
     from bench.trial.run import run_trial
 
     return run_trial
 
 
+def check_rehearsal(store: "Store", folder: StudyFolder) -> None:
+    """Refuse to mix results of a rehearsal, which mean nothing, with real ones.
+
+    Raises
+    ------
+    UsageError
+        This process rehearses and the study does not, or the other way round.
+    """
+    now = rehearsing()
+    known = store.attribute("rehearsal")
+    if known is None:
+        store.set_attribute("rehearsal", now)
+    elif known != now:
+        what, do = ("a rehearsal", "set") if known else ("no rehearsal", "unset")
+        raise UsageError(f"{folder.root}: this study is {what}; {do} LANEWISE_REHEARSAL, or start with --out DIR")
+
+
 def ended(row: "Row") -> bool:
     """Say whether a trial has ended, well or not."""
-    return row.state in ("complete", "failed", "skipped", "stopped_early", "infeasible")
+    return row.state in ENDED
 
 
 def exit_code(rows: "Sequence[Row]") -> int:
@@ -187,42 +232,18 @@ def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyF
     store.set_attribute("inputs", known | found)
 
 
-def _work_in_processes(folder: StudyFolder, options: Options) -> None:
-    """Start the workers and wait for them; on Ctrl-C have each save and end."""
-    environment = dict(os.environ)
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // options.workers)))
-    command = [
-        sys.executable,
-        "-c",
-        "from bench.cli.main import main; main()",
-        "worker",
-        str(folder.root),
-        "--with-parent",
-    ]
-    for flag, value in (("--storage", options.storage), ("--tracking-uri", options.tracking_uri)):
-        command += [flag, value] if value else []
-    workers = [
-        subprocess.Popen(command, env=environment, start_new_session=True, stdout=sys.stderr)
-        for _ in range(options.workers)
-    ]
-    try:
-        for worker in workers:
-            worker.wait()
-    except KeyboardInterrupt:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + _WORKER_END_S
-        for worker in workers:
-            worker.wait(max(deadline - time.monotonic(), 0.1))
-        raise
+def log_end(tracking: "Tracking", folder: StudyFolder, rows: "Sequence[Row]") -> None:
+    """Write what a study came to, besides its trials, to its own run."""
+    report = folder.root / "report" / "report.html"
+    kept = {folder.references: None, folder.references.with_suffix(""): "references", report: None}
+    files = {path: place for path, place in kept.items() if path.exists()}
+    tracking.log_study(files=files, metrics=_counts(rows), finished=True)
 
 
-def _study_tags(study: Study) -> dict[str, str]:
+def study_tags(study: Study) -> dict[str, str]:
     tags = {f"lanewise.margin.{key}": f"{value:g}" for key, value in study.margins.items()}
     return tags | {"lanewise.study": study.name, "lanewise.objectives": ", ".join(study.objectives)}
 
 
 def _counts(rows: "Sequence[Row]") -> dict[str, float]:
-    states = ("complete", "failed", "skipped", "stopped_early", "infeasible")
-    return {f"trials.{state}": float(sum(row.state == state for row in rows)) for state in states}
+    return {f"trials.{state}": float(sum(row.state == state for row in rows)) for state in ENDED}

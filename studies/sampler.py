@@ -37,6 +37,7 @@ def draw(
     import optuna
 
     study.get_trials(deepcopy=False)  # Optuna's cache must have seen a trial that it did not hand out itself
+    study._thread_local.cached_all_trials = None  # which it empties only when it ends a trial itself
     study.sampler = _sampler(mode, _seed(seed, number, -1), axes)
     trial = optuna.trial.Trial(study, trial_id)
     point = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from studies.study_file import Study
 
 if TYPE_CHECKING:
-    from studies.store import Row
+    from studies.rows import Row
 
 
 def status_rows(study: Study, rows: "Sequence[Row]") -> list[dict[str, Any]]:

@@ -8,35 +8,47 @@ here stand objective values and the outcome in Lanewise's words, because Optuna 
 | outcome (`lanewise.state`) | Optuna state |
 |---|---|
 | complete | COMPLETE |
+| infeasible | COMPLETE when it was measured (samplers learn from it), else FAIL |
 | stopped_early | PRUNED |
-| failed, skipped, infeasible | FAIL |
-| interrupted | WAITING |
+| failed, skipped | FAIL |
+| interrupted, untimed | WAITING |
 """
 
 import contextlib
-import fcntl
+import json
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import optuna
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import func, insert, select
 
-from bench.errors import LanewiseError, UsageError
+from bench.errors import LanewiseError
+from bench.urls import redact
+from studies.database import GRACE_S, HEARTBEAT_S, Database, database_errors
 from studies.owner import Owner
+from studies.rows import PREFIX, Row, read_rows
+from studies.states import ENDED
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
 
-HEARTBEAT_S = 10
-GRACE_S = 120
 MAX_DEATHS = 3
+"""Deaths of a trial's process, without a training step between them, after which the trial has failed."""
 
-_OPTUNA_STATE = {
+
+TIMING = "timing"
+
+_FINISHED = {
     "complete": TrialState.COMPLETE,
     "stopped_early": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -46,21 +58,11 @@ _OPTUNA_STATE = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """One trial as the database knows it. `state` is an outcome above, or `waiting`, `running`; `point` is what a
-    sampler drew."""
+class Claim:
+    """A trial that its worker may run."""
 
     number: int
-    arm: str
-    state: str
-    values: tuple[float, ...] | None
-    reason: str | None
-    seconds: float | None
-    duplicate_of: int | None
-    config_hash: str | None
-    provenance: Mapping[str, str] | None
-    point: Mapping[str, Any]
-    owner: Owner | None
+    trial_id: int
 
 
 class Store:
@@ -74,6 +76,10 @@ class Store:
         The study's name in it.
     directions
         `minimize` or `maximize` for each objective; None to open a study that must exist.
+    heartbeat_s
+        How often a worker shows that it lives.
+    grace_s
+        How long a worker on another host may show nothing before it is believed dead.
 
     Raises
     ------
@@ -81,79 +87,115 @@ class Store:
         The database cannot be opened or holds no such study.
     """
 
-    def __init__(self, url: str, name: str, directions: Sequence[Direction] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        directions: Sequence[Direction] | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.url = url
-        self._lock_path = _lock_path(url)
-        try:
-            with database_errors(url), self.locked(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._storage = RDBStorage(
-                    url,
-                    engine_kwargs={"connect_args": {"timeout": 60}}
-                    if url.startswith("sqlite")
-                    else {"pool_pre_ping": True},
-                    heartbeat_interval=HEARTBEAT_S,
-                    grace_period=GRACE_S,
-                )
-                if directions is None:
-                    self.study = optuna.load_study(study_name=name, storage=self._storage)
-                else:
-                    self.study = optuna.create_study(
-                        study_name=name, storage=self._storage, directions=directions, load_if_exists=True
-                    )
-        except KeyError as error:
-            raise LanewiseError(f"{url}: holds no study {name!r}; start it with `lanewise sweep run`") from error
+        self.url, self._name, self._directions = url, name, directions
+        self._heartbeat_s, self._grace_s = heartbeat_s, grace_s
+        self._beats: dict[int, tuple[Any, float, bool]] = {}
+        with database_errors(url):
+            self._database = Database(url)
+            self.study = self._database.patient(self._open_study)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Exclude this host's other workers: SQLite, unlike other databases, does not lock the rows that are read."""
-        if self._lock_path is None:
-            yield
-            return
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock_path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _open_study(self) -> optuna.Study:
+        storage = self._database.storage
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            try:
+                return optuna.load_study(study_name=self._name, storage=storage)
+            except KeyError:
+                if self._directions is None:
+                    raise LanewiseError(
+                        f"{redact(self.url)}: holds no study {self._name!r}; start it with `lanewise sweep run`"
+                    ) from None
+                return optuna.create_study(
+                    study_name=self._name, storage=storage, directions=self._directions, load_if_exists=True
+                )
 
     def attribute(self, key: str) -> Any:
         """Return a study-wide attribute, None if unset."""
-        return self.study.user_attrs.get(f"lanewise.{key}")
+        return self._database.patient(lambda: self.study.user_attrs.get(PREFIX + key))
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set a study-wide attribute (any JSON value)."""
-        self.study.set_user_attr(f"lanewise.{key}", value)
+        self._database.patient(lambda: self.study.set_user_attr(PREFIX + key, value))
 
     def enqueue(self, trials: Sequence[Mapping[str, Any]]) -> int:
         """Create the trials that do not exist yet, trial n with the attributes `trials[n]`; return how many."""
-        with self.locked():
-            first = len(self._trials())
-            for attributes in trials[first:]:
-                waiting = optuna.trial.create_trial(
-                    state=TrialState.WAITING, user_attrs={f"lanewise.{key}": value for key, value in attributes.items()}
-                )
-                self.study.add_trial(waiting)
-            return max(len(trials) - first, 0)
 
-    def claim(self, me: Owner) -> FrozenTrial | None:
-        """Take the waiting trial of the lowest number; None when nothing waits."""
-        with self.locked():
-            for trial in self._trials((TrialState.WAITING,)):
-                if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                    self._set(trial, owner=me.to_json(), state="running", reason=None)
-                    self._storage.record_heartbeat(trial._trial_id)
-                    return self._storage.get_trial(trial._trial_id)
-        return None
+        def create(session: "Session") -> int:
+            first = self._count(session)
+            new = [
+                models.TrialModel(study_id=self.study._study_id, number=number, state=TrialState.WAITING)
+                for number in range(first, len(trials))
+            ]
+            session.add_all(new)
+            session.flush()
+            attributes = [
+                {"trial_id": trial.trial_id, "key": PREFIX + key, "value_json": json.dumps(value)}
+                for trial, values in zip(new, trials[first:], strict=True)
+                for key, value in values.items()
+            ]
+            if attributes:
+                session.execute(insert(models.TrialUserAttributeModel), attributes)
+            return len(new)
+
+        return self._do(create)
+
+    def claim(self, me: Owner, timing: bool | None = None) -> Claim | None:
+        """Take the waiting trial of the lowest number; None when nothing waits that may run now.
+
+        A trial with the settings of an earlier one that has not ended yet may not: it will take over its result.
+
+        Parameters
+        ----------
+        me
+            Who takes it.
+        timing
+            True for trials of which only the timing is left, False for the others, None for both.
+        """
+
+        def take(session: "Session") -> Claim | None:
+            rows = read_rows(session, self.study._study_id, states=(TrialState.WAITING, TrialState.RUNNING))
+            for row in rows:
+                if row.state == "running" and row.owner == me:  # taken, but the database's answer was lost
+                    return Claim(row.number, row.trial_id)
+            pending: set[str] = set()
+            for row in rows:
+                mine = timing is None or timing == (row.needs == TIMING)
+                if row.waits and mine and row.config_hash not in pending:
+                    self._change(session, row.trial_id, TrialState.RUNNING, owner=me.to_json(), state="running")
+                    self._set(session, row.trial_id, reason=None)
+                    return Claim(row.number, row.trial_id)
+                if row.config_hash:
+                    pending.add(row.config_hash)
+            return None
+
+        claimed = self._do(take)
+        if claimed is not None:
+            self._database.patient(lambda: self._database.storage.record_heartbeat(claimed.trial_id))
+        return claimed
 
     @contextlib.contextmanager
-    def heartbeat(self, trial: FrozenTrial) -> Iterator[None]:
-        """Show other hosts, every few seconds, that the trial's worker lives."""
+    def heartbeat(self, claim: Claim, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
+        """Show other hosts, every few seconds, that the trial's worker lives, and which training step it is at."""
         done = threading.Event()
+        shown = 0
 
         def beat() -> None:
-            while not done.wait(HEARTBEAT_S):
+            nonlocal shown
+            while not done.wait(self._heartbeat_s):
                 with contextlib.suppress(Exception):  # a database that is away for a moment must not end the trial
-                    self._storage.record_heartbeat(trial._trial_id)
+                    self._database.storage.record_heartbeat(claim.trial_id)
+                    if step() != shown:
+                        shown = step()
+                        self._database.storage.set_trial_user_attr(claim.trial_id, PREFIX + "step", shown)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -163,55 +205,101 @@ class Store:
             done.set()
             thread.join()
 
-    def note(self, trial: FrozenTrial, **attributes: Any) -> None:
+    def note(self, claim: Claim, **attributes: Any) -> None:
         """Keep facts about a trial that is not finished."""
-        self._set(trial, **attributes)
+        self._do(lambda session: self._set(session, claim.trial_id, **attributes))
 
     def finish(
-        self, trial: FrozenTrial, me: Owner, state: str, values: Sequence[float] | None, **attributes: Any
+        self,
+        claim: Claim,
+        me: Owner,
+        state: str,
+        values: Sequence[float] | None,
+        constraints: Mapping[str, float] | None = None,
+        **attributes: Any,
     ) -> bool:
-        """End a trial as `state`; False if it is no longer ours (its worker was believed dead and replaced)."""
-        with self.locked():
-            if not self._ours(trial, me):
+        """End a trial as `state`; False if it is no longer ours (its worker was believed dead and replaced).
+
+        `values` are the objectives' of a complete trial, or of one that breaks a constraint; `constraints` are how
+        far it breaks each (0 and below: it keeps it), which samplers learn from.
+        """
+
+        def end(session: "Session") -> bool:
+            row = self._row(session, claim)
+            if row.owner != me:
                 return False
-            self._set(trial, state=state, **attributes)
-            self.study.tell(trial.number, values if state == "complete" else None, _OPTUNA_STATE[state])
+            if row.state in ENDED:  # ended by us, but the database's answer was lost
+                return True
+            self._set(session, claim.trial_id, state=state, **attributes)
+            trial = session.get_one(models.TrialModel, claim.trial_id)
+            measured = values is not None and state in ("complete", "infeasible")
+            for name, excess in (constraints or {}).items():
+                self._database.storage._set_trial_attr_without_commit(
+                    session, models.TrialSystemAttributeModel, claim.trial_id, f"constraints:{name}", excess
+                )
+            for objective, value in enumerate(values or ()) if measured else ():
+                self._database.storage._set_trial_value_without_commit(session, trial, objective, value)
+            trial.state = TrialState.COMPLETE if measured else _FINISHED[state]
+            trial.datetime_complete = datetime.now()
             return True
 
-    def release(self, trial: FrozenTrial, me: Owner, reason: str) -> None:
-        """Put an interrupted trial back, to be continued under its number."""
-        with self.locked():
-            if self._ours(trial, me):
-                self._set(trial, state="interrupted", reason=reason, owner=None)
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        return self._do(end)
+
+    def release(self, claim: Claim, me: Owner, reason: str, state: str = "interrupted", **attributes: Any) -> None:
+        """Put a trial back, to be continued under its number."""
+
+        def put_back(session: "Session") -> None:
+            row = self._row(session, claim)
+            if row.state == "running" and row.owner == me:
+                self._change(session, claim.trial_id, TrialState.WAITING, state=state, reason=reason, owner=None)
+                self._set(session, claim.trial_id, **attributes)
+
+        self._do(put_back)
 
     def reap(self, forgive: bool = False) -> list[int]:
         """Put trials of dead processes back; return their numbers.
 
-        A process is dead when this host says so, or, if it ran elsewhere, when its heartbeat is stale. A trial whose
-        process died `MAX_DEATHS` times fails, unless `forgive`: then its deaths are forgotten.
+        A process is dead when this host says so, or, if it ran elsewhere, when we saw no heartbeat of it for the
+        grace period. (We watch the stamps change and compare them with no clock, so that a clock that jumps kills
+        nobody.) A trial whose process died `MAX_DEATHS` times without getting on fails, unless `forgive`: then its
+        deaths are forgotten.
         """
-        reaped = []
-        with self.locked():
-            stale = set(self._storage._get_stale_trial_ids(self.study._study_id))
-            for trial in self._trials((TrialState.RUNNING,)):
-                owner = _owner(trial)
-                alive = owner.alive() if owner else None
-                if alive or (alive is None and trial._trial_id not in stale and not self._abandoned(trial)):
+
+        def put_back(session: "Session") -> list[int]:
+            reaped = []
+            silent = self._silent(session)
+            for row in read_rows(session, self.study._study_id, states=(TrialState.RUNNING,)):
+                alive = row.owner.alive() if row.owner else False
+                if alive or (alive is None and row.trial_id not in silent):
                     continue
-                deaths = 0 if forgive else int(trial.user_attrs.get("lanewise.deaths", 0)) + 1
+                step = row.step or 0
+                deaths = 0 if forgive else 1 + (row.deaths if step <= row.death_step else 0)
+                self._set(session, row.trial_id, owner=None, deaths=deaths, death_step=step)
                 if deaths >= MAX_DEATHS:
-                    self._set(trial, state="failed", reason=f"its process died {deaths} times", owner=None)
-                    self.study.tell(trial.number, state=TrialState.FAIL)
+                    reason = f"its process died {deaths} times"
+                    self._change(session, row.trial_id, TrialState.FAIL, state="failed", reason=reason)
                     continue
-                self._set(trial, state="interrupted", reason="its process died", owner=None, deaths=deaths)
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-                reaped.append(trial.number)
-        return reaped
+                reason = "its process died"
+                self._change(session, row.trial_id, TrialState.WAITING, state="interrupted", reason=reason)
+                reaped.append(row.number)
+            return reaped
+
+        return self._do(put_back)
+
+    def unsure(self) -> bool:
+        """Say whether a trial runs on another host of which we do not know yet whether it lives."""
+
+        def ask(session: "Session") -> bool:
+            self._silent(session)
+            rows = read_rows(session, self.study._study_id, states=(TrialState.RUNNING,))
+            elsewhere = [row for row in rows if row.owner and row.owner.alive() is None]
+            return any(not self._beats.get(row.trial_id, (None, 0.0, False))[2] for row in elsewhere)
+
+        return self._read(ask)
 
     def count(self) -> int:
         """Return the number of trials, in whatever state."""
-        return len(self._trials())
+        return self._read(self._count)
 
     def start_over(self) -> None:
         """Forget every trial (records on disk are untouched), as long as none runs.
@@ -221,16 +309,25 @@ class Store:
         LanewiseError
             A trial is running.
         """
-        with self.locked():
-            running = [str(trial.number) for trial in self._trials((TrialState.RUNNING,))]
-            if running:
-                raise LanewiseError(f"trials {', '.join(running)} are running; stop them first (`lanewise sweep stop`)")
-            attributes = {key: value for key, value in self.study.user_attrs.items() if key != "lanewise.revised"}
-            name, directions = self.study.study_name, self.study.directions
-            optuna.delete_study(study_name=name, storage=self._storage)
-            self.study = optuna.create_study(study_name=name, storage=self._storage, directions=directions)
-            for key, value in attributes.items():
-                self.study.set_user_attr(key, value)
+        self.check_idle()
+        attributes = {key: value for key, value in self.study.user_attrs.items() if key != PREFIX + "revised"}
+        storage, directions = self._database.storage, self.study.directions
+        optuna.delete_study(study_name=self._name, storage=storage)
+        self.study = optuna.create_study(study_name=self._name, storage=storage, directions=directions)
+        for key, value in attributes.items():
+            self.study.set_user_attr(key, value)
+
+    def check_idle(self) -> None:
+        """Raise unless no trial is running.
+
+        Raises
+        ------
+        LanewiseError
+            Some are.
+        """
+        running = [str(row.number) for row in self.rows() if row.state == "running"]
+        if running:
+            raise LanewiseError(f"trials {', '.join(running)} are running; stop them first (`lanewise sweep stop`)")
 
     def revise(self, number: int, values: Sequence[float]) -> None:
         """Replace the objective values of a complete trial, measured again, and of those that took its result over.
@@ -238,104 +335,67 @@ class Store:
         Optuna lets nobody change a finished trial, and its samplers have learnt from what they were told; so the new
         values are kept beside it, and every row shows them.
         """
-        with self.locked():
-            same = [row.number for row in self.rows() if number in (row.number, row.duplicate_of)]
-            revised: dict[str, list[float]] = self.attribute("revised") or {}
-            self.set_attribute("revised", revised | {str(item): list(values) for item in same})
+        same = [row.number for row in self.rows() if number in (row.number, row.duplicate_of)]
+        revised: dict[str, list[float]] = self.attribute("revised") or {}
+        self.set_attribute("revised", revised | {str(item): list(values) for item in same})
 
     def rows(self) -> list[Row]:
         """Return every trial, by number."""
         revised: dict[str, list[float]] = self.attribute("revised") or {}
-        rows = [_row(trial) for trial in self._trials()]
+        rows = self._read(lambda session: read_rows(session, self.study._study_id))
         return [
             replace(row, values=tuple(revised[str(row.number)])) if str(row.number) in revised else row for row in rows
         ]
 
-    def _trials(self, states: tuple[TrialState, ...] | None = None) -> list[FrozenTrial]:
-        return sorted(self.study.get_trials(deepcopy=False, states=states), key=lambda trial: trial.number)
+    def draw(self, action: Callable[[optuna.Study], T]) -> T:
+        """Return what `action` draws from the study's sampler; it is repeated when a server breaks off."""
+        return self._database.patient(lambda: action(self.study))
 
-    def _set(self, trial: FrozenTrial, **attributes: Any) -> None:
+    def _read(self, action: "Callable[[Session], T]") -> T:
+        return self._database.patient(lambda: self._database.read(action))
+
+    def _count(self, session: "Session") -> int:
+        trial = models.TrialModel
+        counted = select(func.count()).select_from(trial).where(trial.study_id == self.study._study_id)
+        return int(session.execute(counted).scalar_one())
+
+    def _do(self, action: "Callable[[Session], T]") -> T:
+        def once() -> T:
+            with self._database.transaction(self.study._study_id) as session:
+                return action(session)
+
+        return self._database.patient(once)
+
+    def _row(self, session: "Session", claim: Claim) -> Row:
+        return read_rows(session, self.study._study_id, claim.trial_id)[0]
+
+    def _set(self, session: "Session", trial_id: int, **attributes: Any) -> None:
         for key, value in attributes.items():
-            self._storage.set_trial_user_attr(trial._trial_id, f"lanewise.{key}", value)
+            self._database.storage._set_trial_attr_without_commit(
+                session, models.TrialUserAttributeModel, trial_id, PREFIX + key, value
+            )
 
-    def _abandoned(self, trial: FrozenTrial) -> bool:
-        """Say whether a worker died before it could sign the trial that it claimed."""
-        if _owner(trial) is not None:
-            return False
-        if self._lock_path is not None:  # claiming and signing are one step under the lock, which we hold
-            return True
-        started = trial.datetime_start
-        return started is not None and (datetime.now() - started).total_seconds() > GRACE_S
+    def _change(self, session: "Session", trial_id: int, into: TrialState, /, **attributes: Any) -> None:
+        self._set(session, trial_id, **attributes)
+        trial = session.get_one(models.TrialModel, trial_id)
+        trial.state = into
+        if into == TrialState.RUNNING:
+            trial.datetime_start = datetime.now()
+        if into.is_finished():
+            trial.datetime_complete = datetime.now()
 
-    def _ours(self, trial: FrozenTrial, me: Owner) -> bool:
-        now = self._storage.get_trial(trial._trial_id)
-        return now.state == TrialState.RUNNING and _owner(now) == me
-
-
-def _row(trial: FrozenTrial) -> Row:
-    attributes = {key.removeprefix("lanewise."): value for key, value in trial.user_attrs.items()}
-    state = attributes.get("state") or trial.state.name.lower()
-    if trial.state == TrialState.RUNNING:
-        state = "running"
-    complete = trial.state == TrialState.COMPLETE
-    return Row(
-        number=trial.number,
-        arm=attributes.get("arm") or "",
-        state=state,
-        values=tuple(trial.values) if complete and trial.values is not None else None,
-        reason=attributes.get("reason"),
-        seconds=attributes.get("seconds"),
-        duplicate_of=attributes.get("duplicate_of"),
-        config_hash=attributes.get("config_hash"),
-        provenance=attributes.get("provenance"),
-        point=trial.params,
-        owner=_owner(trial),
-    )
-
-
-def _owner(trial: FrozenTrial) -> Owner | None:
-    values = trial.user_attrs.get("lanewise.owner")
-    return Owner.from_json(values) if values else None
-
-
-def _lock_path(url: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix) + ".lock") if url.startswith(prefix) else None
-
-
-@contextlib.contextmanager
-def database_errors(url: str) -> Iterator[None]:
-    """Turn what the database at `url` refuses into one clear error.
-
-    Raises
-    ------
-    LanewiseError
-        The database cannot be opened, read or written.
-    """
-    try:
-        yield
-    except Exception as error:
-        internal = isinstance(error, optuna.exceptions.StorageInternalError)
-        if not internal and not type(error).__module__.startswith("sqlalchemy"):
-            raise
-        cause = error.__cause__ if internal and error.__cause__ else error
-        raise LanewiseError(
-            f"{url}: the study's database cannot be opened or written ({_first_line(cause)}); "
-            "if its disk is full or read-only, mend that, then `lanewise sweep resume` goes on"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def check_url(url: str) -> None:
-    """Refuse a storage URL that Optuna's relational storage cannot open, before anything is computed.
-
-    Raises
-    ------
-    UsageError
-        It is not of the form `dialect://...`.
-    """
-    if "://" not in url:
-        raise UsageError(f"{url}: is not a database URL; expected for example sqlite:///runs/demo/optuna.db")
+    def _silent(self, session: "Session") -> set[int]:
+        """Return the running trials whose heartbeat we have watched, unchanged, for the grace period."""
+        trial, beat = models.TrialModel, models.TrialHeartbeatModel
+        stamps = session.execute(
+            select(trial.trial_id, beat.heartbeat)
+            .outerjoin(beat, beat.trial_id == trial.trial_id)
+            .where(trial.study_id == self.study._study_id, trial.state == TrialState.RUNNING)
+        ).all()
+        now = time.monotonic()
+        seen: dict[int, tuple[Any, float, bool]] = {}
+        for trial_id, stamp in stamps:
+            before = self._beats.get(trial_id)
+            seen[trial_id] = before if before and before[0] == stamp else (stamp, now, before is not None)
+        self._beats = seen
+        return {trial_id for trial_id, (_, since, _) in seen.items() if now - since >= self._grace_s}

@@ -14,6 +14,8 @@ from bench.errors import LanewiseError
 from bench.progress import say
 from bench.trial.provenance import provenance
 from bench.trial.record import FILE_NAME, Record, empty_metrics
+from studies.constraints import broken, excesses, exempt
+from studies.early import Knowledge, rule
 from studies.folder import StudyFolder
 from studies.owner import Owner
 from studies.plan import Planned, sampled_config
@@ -21,17 +23,30 @@ from studies.sampler import draw
 from studies.study_file import Study
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from bench.trial.behind import TrialMirror
+    from bench.trial.context import OnStep
+    from studies.store import Claim, Store
 
-    from bench.trial.tracking import Tracking
-    from studies.store import Store
+TIMING = ("here", "later", "only")
+"""What a worker does about timing: times its trials itself, leaves that to a quiet host, or is that host."""
+
+_IDLE_S = 1.0
 
 
 class Runner(Protocol):
     """What runs one trial: `bench.trial.run.run_trial`, or a light one of the same shape in the harness's own tests."""
 
     def __call__(
-        self, config: TrialConfig, folder: Path, *, study: str, number: int, cache: Path, tracking: "Tracking | None"
+        self,
+        config: TrialConfig,
+        folder: Path,
+        *,
+        study: str,
+        number: int,
+        cache: Path,
+        tracking: "TrialMirror | None",
+        on_step: "OnStep | None" = None,
+        timing: bool = True,
     ) -> Record:
         """Run a trial in its folder, from its checkpoints if there are any; failures are in the record, not raised."""
 
@@ -40,11 +55,15 @@ def work(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     trials: Sequence[Planned],
     runner: Runner,
+    timing: str = "here",
 ) -> None:
     """Run waiting trials one after another until there is none or the study is stopped.
+
+    A worker that finds none waiting first makes sure that trials of other hosts live: those of a host that vanished
+    are continued here.
 
     Raises
     ------
@@ -52,66 +71,112 @@ def work(
         After the trial at hand was put back, to be continued under its number.
     """
     me = Owner.me()
+    wanted = {"here": None, "later": False, "only": True}[timing]
+    said, latest = False, _LatestStep(Knowledge(study, folder, store))
     while not store.attribute("stop"):
         for number in store.reap():
             say(f"trial {number}: its process died; it is continued from its last checkpoint")
-        trial = store.claim(me)
-        if trial is None:
+        claim = store.claim(me, wanted)
+        if claim is not None:
+            latest.step, latest.rule = 0, None
+            with store.heartbeat(claim, latest.now):
+                try:
+                    _run_one(study, folder, store, mirror, trials[claim.number], claim, me, runner, latest, timing)
+                except KeyboardInterrupt:
+                    store.release(claim, me, "interrupted")
+                    raise
+                except BaseException as error:
+                    # Not the trial's failure (that is in its record) but the harness's: give the trial back, and stop.
+                    store.release(claim, me, f"{type(error).__name__}: {error}")
+                    raise
+        elif store.unsure() or (timing == "only" and any(row.state == "running" for row in store.rows())):
+            if not said:
+                say("nothing waits; watching the trials that run elsewhere")
+                said = True
+            time.sleep(_IDLE_S)
+        else:
             return
-        with store.heartbeat(trial):
-            try:
-                _run_one(study, folder, store, tracking, trials[trial.number], trial, me, runner)
-            except KeyboardInterrupt:
-                store.release(trial, me, "interrupted")
-                raise
-            except BaseException as error:
-                # Not the trial's failure (that is in its record) but the harness's: give the trial back, and stop.
-                store.release(trial, me, f"{type(error).__name__}: {error}")
-                raise
+
+
+class _LatestStep:
+    """Hears a trial's training steps: remembers the last one, and asks the study's early-stopping rule."""
+
+    def __init__(self, known: Knowledge) -> None:
+        self.known = known
+        self.step = 0
+        self.rule: OnStep | None = None
+
+    def now(self) -> int:
+        return self.step
+
+    def __call__(self, step: int, bits: float) -> None:
+        self.step = step
+        if self.rule is not None:
+            self.rule(step, bits)
 
 
 def _run_one(
     study: Study,
     folder: StudyFolder,
     store: "Store",
-    tracking: "Tracking | None",
+    mirror: "TrialMirror | None",
     planned: Planned,
-    trial: "FrozenTrial",
+    claim: "Claim",
     me: Owner,
     runner: Runner,
+    latest: _LatestStep,
+    timing: str,
 ) -> None:
-    number, started = trial.number, time.monotonic()
+    number, started = claim.number, time.monotonic()
     if planned.skip is not None:
         skipped_record(study.name, number, planned).write(folder.trial(number))
-        store.finish(trial, me, "skipped", None, reason=planned.skip)
+        if mirror is not None:
+            mirror.sync_record(folder.trial(number))
+        store.finish(claim, me, "skipped", None, reason=planned.skip)
         say(f"trial {number} ({planned.arm}): skipped: {planned.skip}")
         return
     try:
-        config = planned.config
-        if config is None:
-            point = draw(store.study, trial._trial_id, number, study.mode, study.search_seed, study.axes)
-            config = sampled_config(study, point)
+        config = planned.config or _drawn(study, store, claim)
+        latest.rule = rule(study, config, latest.known) if planned.config is None else None
     except ConfigError as error:
-        store.finish(trial, me, "infeasible", None, reason=str(error))
+        store.finish(claim, me, "infeasible", None, reason=str(error))
         say(f"trial {number}: infeasible: {error}")
         return
     digest, rests_on = config_hash(config), provenance(config)
-    store.note(trial, arm=config.arm, config_hash=digest, provenance=rests_on)
+    store.note(claim, arm=config.arm, config_hash=digest, provenance=rests_on)
     for twin in store.rows():
         same = (twin.config_hash, twin.provenance) == (digest, rests_on)
         if same and twin.state == "complete" and twin.number != number and twin.duplicate_of is None:
-            store.finish(trial, me, "complete", twin.values, duplicate_of=twin.number, seconds=0.0)
+            store.finish(claim, me, "complete", twin.values, duplicate_of=twin.number, seconds=0.0)
             say(f"trial {number} ({config.arm}): the same settings as trial {twin.number}, whose result it takes over")
             return
     say(f"trial {number + 1} of {store.count()}: {config.arm}, seed {config.seed.recover}")
     place = folder.trial(number)
     record = finished_record(place, digest, rests_on)
     if record is None:
-        record = runner(config, place, study=study.name, number=number, cache=folder.cache, tracking=tracking)
-    if tracking is not None:
-        tracking.sync_record(place)
+        record = runner(
+            config,
+            place,
+            study=study.name,
+            number=number,
+            cache=folder.cache,
+            tracking=mirror,
+            on_step=latest,
+            timing=timing != "later",
+        )
+    if record.state == "interrupted":  # all but its timing is done
+        store.release(claim, me, record.reason or "", state="untimed", needs="timing")
+        say(f"trial {number} ({config.arm}): {record.reason}")
+        return
     state, values, reason = outcome(record, study.objectives)
-    ours = store.finish(trial, me, state, values, reason=reason, seconds=record.trial.get("seconds"))
+    why = broken(study.constraints, record.metrics)
+    if state == "complete" and why and not exempt(config):
+        record.state, record.reason = state, reason = "infeasible", why
+        record.write(place)
+    if mirror is not None:
+        mirror.sync_record(place)
+    off = excesses(study.constraints, record.metrics)
+    ours = store.finish(claim, me, state, values, off, reason=reason, seconds=record.trial.get("seconds"))
     if not ours:
         say(f"trial {number}: another worker took it over meanwhile")
     elif state != "complete":
@@ -137,6 +202,20 @@ def skipped_record(study: str, number: int, planned: Planned) -> Record:
     )
 
 
+def _drawn(study: Study, store: "Store", claim: "Claim") -> TrialConfig:
+    """Return the trial that the study's sampler draws.
+
+    Raises
+    ------
+    ConfigError
+        It is no valid one.
+    """
+    point = store.draw(
+        lambda optuna_study: draw(optuna_study, claim.trial_id, claim.number, study.mode, study.search_seed, study.axes)
+    )
+    return sampled_config(study, point)
+
+
 def finished_record(place: Path, digest: str, rests_on: Mapping[str, str]) -> Record | None:
     """Return the record of a trial that ended before its worker could say so; None if it has to run.
 
@@ -160,7 +239,7 @@ def outcome(record: Record, objectives: Sequence[str]) -> tuple[str, tuple[float
 
     A trial that ran to its end but lacks an objective has failed as far as the study is concerned.
     """
-    if record.state != "complete":
+    if record.state not in ("complete", "infeasible"):
         return record.state, None, record.reason
     values = []
     for objective in objectives:
@@ -172,7 +251,7 @@ def outcome(record: Record, objectives: Sequence[str]) -> tuple[str, tuple[float
                 f"objective {objective} is missing: {record.reasons.get(objective, 'no reason given')}",
             )
         values.append(float(value))
-    return "complete", tuple(values), None
+    return record.state, tuple(values), record.reason
 
 
 def end_with_parent(parent: int) -> None:

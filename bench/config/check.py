@@ -212,6 +212,8 @@ def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matri
     from bench.sparsity.tile import Tile
 
     prune = config.prune
+    if Tile.parse(prune_tile).runs_as is not None:  # a tile of one's own: the arm counts it
+        return
     if not prune.keep_diagonal or "gru.recurrent" not in prune.matrices or prune.sparsity is None:
         return
 

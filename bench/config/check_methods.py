@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.config.findings import Findings
-from bench.config.matrices import Matrix
+from bench.config.matrices import Matrix, unit_layers
 from bench.config.schema import TrialConfig, Tune
 from bench.config.yaml_lines import did_you_mean
 from bench.errors import UsageError
 from bench.sparsity import catalogue
 from bench.sparsity.catalogue import MethodInfo, Role
-from bench.sparsity.count import log_grid
+from bench.sparsity.count import kept_units, log_grid
+from bench.sparsity.scope import Scope
+from bench.sparsity.tile import Tile
 
 UNIT = "unit"
 PLAIN = ("1x1", "row", "column", "gate-column", UNIT)
@@ -123,36 +125,43 @@ def sparsity_of(config: TrialConfig) -> float | None:
         return prune.sparsity
     if prune.gate_sparsity:
         return sum(prune.gate_sparsity) / len(prune.gate_sparsity)
-    pattern = n_of_m(prune.scope)
-    return 1 - pattern[0] / pattern[1] if pattern else None
-
-
-def n_of_m(scope: str) -> tuple[int, int] | None:
-    """Return N and M of a scope `N:M`, None for another."""
-    n, colon, m = scope.partition(":")
-    return (int(n), int(m)) if colon else None
+    try:
+        return Scope.parse(prune.scope).sparsity
+    except UsageError:  # of M tiles more than M: said elsewhere
+        return None
 
 
 def check_budget(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
     """Check how the budget is divided: N:M, gates, units, reordering."""
-    prune, sparsity = config.prune, sparsity_of(config)
-    pattern = n_of_m(prune.scope)
-    if pattern is not None:
-        n, m = pattern
-        if n > m:
-            complain("prune.scope", f"got {prune.scope!r}: of {m} tiles, {n} cannot be kept")
-        elif tile in ("row", "column", "gate-column", UNIT):
-            complain.incompatible("prune.scope", f"{prune.scope!r} chooses among tiles along a row; not for {tile!r}")
-        elif sparsity is not None and abs(sparsity - (1 - n / m)) > 1e-9:
-            complain.incompatible(
-                "prune.sparsity", f"got {sparsity:g}, but prune.scope {prune.scope!r} prunes exactly {1 - n / m:g}"
-            )
+    prune = config.prune
+    if ":" in prune.scope and tile != UNIT:
+        _check_runs(config, tile, known, complain)
     if prune.gate_sparsity is not None:
         _check_gates(config, tile, known, complain)
-    if prune.permute and tile in PLAIN:
-        complain.incompatible("prune.permute", f"the order of hidden units makes no difference for {tile!r} tiles")
+    if prune.permute:
+        if tile in PLAIN or Tile.parse(tile).runs_as is not None:
+            complain.incompatible("prune.permute", f"the order of hidden units makes no difference for {tile!r} tiles")
+        elif "gru.recurrent" not in prune.matrices:
+            complain("prune.permute", "reorders the units of gru.recurrent; add it to prune.matrices or leave this out")
     if tile == UNIT:
         _check_units(config, known, complain)
+
+
+def _check_runs(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
+    """Check a scope `N:M`."""
+    prune, sparsity = config.prune, sparsity_of(config)
+    try:
+        scope = Scope.parse(prune.scope)
+        for name in prune.matrices:
+            _, _, cols = Tile.parse(tile).extent(known[name].shape, known[name].gates)
+            scope.check(name, tile, -(-known[name].shape[1] // cols))
+    except UsageError as error:
+        complain.incompatible("prune.scope", str(error).removeprefix("prune.scope: "))
+        return
+    if sparsity is not None and scope.sparsity is not None and abs(sparsity - scope.sparsity) > 1e-9:
+        complain.incompatible(
+            "prune.sparsity", f"got {sparsity:g}, but prune.scope {prune.scope!r} prunes exactly {scope.sparsity:g}"
+        )
 
 
 def _check_gates(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
@@ -190,14 +199,18 @@ def _check_units(config: TrialConfig, known: Mapping[str, Matrix], complain: Fin
         ):
             key = "reg.kind" if role == "regularizer" else "prune.kind"
             complain.incompatible(key, f"{method.name!r} works on tiles, not on hidden units ('{UNIT}')")
-    if "gru.recurrent" not in prune.matrices:
-        complain("prune.matrices", f"tile {UNIT!r} counts the weights of gru.recurrent; add it")
     if prune.scope != "matrix":
         complain("prune.scope", f"got {prune.scope!r}: hidden units are one budget; leave it out")
     if prune.keep_diagonal:
         complain("prune.keep_diagonal", "a kept unit keeps its diagonal; leave it out")
     hidden = known["gru.recurrent"].shape[1]
-    if sparsity is not None and round(hidden * (1 - sparsity) ** 0.5) < 1:
+    counted = {known[name].state_key: known[name].shape for name in prune.matrices}
+    try:
+        none_left = sparsity is not None and not all(kept_units(unit_layers(hidden), counted, sparsity))
+    except UsageError as error:
+        complain("prune.matrices", str(error).removeprefix("prune.matrices: "))
+        return
+    if none_left:
         complain("prune.sparsity", f"got {sparsity:g}, which leaves none of {hidden} hidden units; lower it")
 
 

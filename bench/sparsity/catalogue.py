@@ -359,7 +359,7 @@ add(
             "width": Option(0.3, "width of the sigmoid, in median tiles of the layer", 1e-3, 1e3),
             "travel": Option(4.0, "how far a threshold can rise while pruning lasts, in median tiles", 1e-3, 1e3),
         },
-        main=Main("prune.options.width", 0.03, 1.0),
+        main=Main("prune.options.width", 0.1, 3.0),
         cost="three passes over the matrices and a sort of the tiles at each step",
         schedules=GRADUAL,
     )
@@ -373,11 +373,11 @@ add(
         source="Louizos, Welling & Kingma 2018 (arXiv 1712.01312)",
         options={
             "lambda": _LAMBDA,
-            "start": Option(2.5, "log alpha of an average tile", -10.0, 10.0),
+            "start": Option(4.0, "log alpha of an average tile", -10.0, 10.0),
             "prior": Option(1.0, "how much the logarithm of a tile's magnitude adds to it; 0: the paper's", 0.0, 10.0),
             "travel": Option(12.0, "how far a log alpha can move while pruning lasts", 1e-3, 1e3),
         },
-        main=Main("prune.options.travel", 4.0, 40.0),
+        main=Main("prune.options.start", 1.0, 6.0),
         cost="a pass over the matrices, a draw and a sort of the tiles at each step",
         schedules=GRADUAL,
     )

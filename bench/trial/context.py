@@ -37,12 +37,18 @@ class Trial:
         Stages shared with other trials.
     on_step
         Called after each optimizer step of the arm.
+    timing
+        Whether this host times the packed model; else that is left to another.
+    untimed
+        Set when a timing was left to another host.
     """
 
     config: TrialConfig
     folder: Path
     cache: StageCache
     on_step: OnStep | None = None
+    timing: bool = True
+    untimed: bool = False
 
     @cached_property
     def stages(self) -> Stages:

@@ -75,6 +75,22 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+_PROBE_BYTES = 1 << 20
+
+
+def unwritable(folder: Path) -> str | None:
+    """Return why `folder` takes no file of a megabyte (a full disk, a quota, permissions); None when it does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
+    return None
+
+
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, unless another process made it first."""

@@ -30,7 +30,8 @@ def pack(trial: Trial, arm: "Arm", name: str, settings: Pack) -> dict[str, Any]:
     path = trial.folder / name
     chosen = recipe(settings.format, tiles, settings.tables)
     kept = {key: mask.numpy() for key, mask in masks.items()}
-    info = pack_vocoder(path, arch, tensors, tiles, kept, chosen.matrices, chosen.tables)
+    delta = settings.delta or None
+    info = pack_vocoder(path, arch, tensors, tiles, kept, chosen.matrices, chosen.tables, delta)
     counted = {
         key: mask for key, mask in arm.masks().items() if arm.matrices()[key].name in trial.config.prune.matrices
     }

@@ -1,6 +1,5 @@
 """One trial from its configuration to its record: resumable, its failures recorded, nothing computed ever lost."""
 
-import contextlib
 import time
 import traceback
 from datetime import UTC, datetime
@@ -13,18 +12,19 @@ from bench import __version__, host
 from bench.config import plugins
 from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.schema import TrialConfig
-from bench.errors import LanewiseError, UsageError, describe
+from bench.errors import LanewiseError, describe
 from bench.progress import say
 from bench.trial.cache import StageCache
 from bench.trial.context import OnStep, StopEarly, Trial
-from bench.trial.files import read_json, write_json, write_text
+from bench.trial.files import unwritable, write_text
+from bench.trial.identity import adopt
 from bench.trial.pipeline import run_stages
 from bench.trial.record import Record, empty_metrics
+from bench.trial.timing import LATER
 
 if TYPE_CHECKING:
-    from bench.trial.tracking import Tracking
+    from bench.trial.behind import TrialMirror
 
-IDENTITY_FILE = "trial.json"
 TRACEBACK_FILE = "traceback.txt"
 
 
@@ -35,8 +35,9 @@ def run_trial(
     study: str = "trial",
     number: int = 0,
     cache: Path | None = None,
-    tracking: "Tracking | None" = None,
+    tracking: "TrialMirror | None" = None,
     on_step: OnStep | None = None,
+    timing: bool = True,
 ) -> Record:
     """Run one trial, or continue it where it was interrupted.
 
@@ -54,6 +55,9 @@ def run_trial(
         Bridge to MLflow; its troubles never stop the trial.
     on_step
         Called after each optimizer step of the arm; may raise `StopEarly`.
+    timing
+        Whether to time the packed model here. If not, everything else is done and the state is `interrupted`:
+        running the trial again on a quiet host times it.
 
     Returns
     -------
@@ -65,14 +69,17 @@ def run_trial(
     ------
     UsageError
         The folder holds a trial of another configuration.
+    LanewiseError
+        The folder cannot be written (its disk is full, say): that is the host's trouble and no outcome of the trial,
+        which goes on where it was when run again.
     KeyboardInterrupt
         After a record of state `interrupted` was written; running the trial again goes on from there.
     """
     began = time.monotonic()
     name = run_name(number, arm_name(config), config.seed.recover)
-    started = _adopt(folder, config_hash(config), name)
+    started = adopt(folder, config_hash(config), name, _now())
     cache_dir = Path(config.data.cache).expanduser() if config.data.cache else cache or folder / "cache"
-    trial = Trial(config, folder, StageCache(cache_dir), on_step)
+    trial = Trial(config, folder, StageCache(cache_dir), on_step, timing)
     record = Record(
         study={"name": study, "task": config.task},
         trial={"number": number, "name": name, "config_hash": config_hash(config), "started": started},
@@ -89,7 +96,7 @@ def run_trial(
         tracking.start_trial(number, name, record.params, record.tags)
     try:
         run_stages(trial, record)
-        record.state = "complete"
+        record.state, record.reason = ("interrupted", LATER) if trial.untimed else ("complete", None)
         (folder / TRACEBACK_FILE).unlink(missing_ok=True)
     except StopEarly as stop:
         record.state, record.reason = "stopped_early", str(stop) or "stopped by the study"
@@ -97,6 +104,10 @@ def run_trial(
         record.state, record.reason = "interrupted", "interrupted; run it again to continue"
         raise
     except Exception as error:
+        trouble = unwritable(folder) or unwritable(cache_dir)
+        if trouble:
+            record.state, record.reason = "interrupted", trouble
+            raise LanewiseError(f"{trouble}; the trial goes on where it was once that is mended") from error
         # Whatever a stage raises is this trial's outcome: it is recorded with its traceback, and the study goes on.
         record.reason = _words(error)
         record.artifacts["traceback"] = TRACEBACK_FILE
@@ -122,32 +133,6 @@ def _finish(trial: Trial, record: Record, began: float) -> None:
     record.trial["seconds"] = round(stages_s if record.state == "complete" else time.monotonic() - began, 3)
     record.tags["lanewise.stop_reason"] = record.reason or ""
     record.write(trial.folder)
-
-
-def _adopt(folder: Path, digest: str, name: str) -> str:
-    """Make the folder this trial's, or check that it is; return when the trial was first started.
-
-    Raises
-    ------
-    UsageError
-        It is another trial's.
-    """
-    path = folder / IDENTITY_FILE
-    kept = None
-    if path.is_file():
-        # A damaged file says nothing: the stages check their own inputs anyway.
-        with contextlib.suppress(LanewiseError):
-            kept = read_json(path)
-    if isinstance(kept, dict) and {"config_hash", "name", "started"} <= set(kept):
-        if kept["config_hash"] != digest:
-            raise UsageError(
-                f"{folder}: holds trial {kept['name']} of another configuration ({kept['config_hash']}, this one is "
-                f"{digest}); give another folder, or remove that one"
-            )
-        return str(kept["started"])
-    started = _now()
-    write_json(path, {"config_hash": digest, "name": name, "started": started})
-    return started
 
 
 def _words(error: Exception) -> str:

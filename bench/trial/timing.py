@@ -13,6 +13,9 @@ from bench.trial.record import Record
 UNSTABLE = "unstable"
 """Timing verdict (see `bench.measure.speed.rtf`) of samples that no steady clock confirmed."""
 
+LATER = "trained; its timing is left to a quiet host"
+"""Why a trial that is trained here and timed there is not done yet."""
+
 METRICS = ("rtf", "rtf_dense", "kernel_us", "vs_dense", "vs_limit")
 
 Stage = Callable[..., Any]
@@ -41,10 +44,13 @@ def timed_stage(trial: Trial, stage: Stage, name: str, model: str) -> dict[str, 
     Raises
     ------
     LanewiseError
-        This host cannot be timed.
+        This host cannot be timed, or is not to be: then `trial.untimed` is set.
     """
 
     def measured() -> dict[str, Any]:
+        if not trial.timing:
+            trial.untimed = True
+            raise LanewiseError(LATER)
         from bench.measure.speed.gate import GateRules
         from bench.measure.speed.rtf import measure_rtf
 

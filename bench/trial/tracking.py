@@ -7,10 +7,10 @@ Each run is written in one batch; many small calls are what makes MLflow slow.
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +19,7 @@ from bench.progress import say
 from bench.trial import mirror
 from bench.trial.cache import exclusive
 from bench.trial.record import FILE_NAME, Record, Scalar
+from bench.urls import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,11 +110,12 @@ class Tracking:
         record = Record.read(record_dir)
         return self._attempt(lambda: self._sync(record, record_dir))
 
-    def _sync(self, record: Record, folder: Path) -> str:
+    def _sync(self, record: Record, folder: Path, runs: "Mapping[str, Run] | None" = None) -> str:
+        """Make a trial's run equal to its record; `runs`, if they were read already, are those of all trials."""
         client = self._client()
         number = int(record.trial["number"] or 0)
+        run = self._child(number) if runs is None else runs.get(self._trial_id(number))
         digest = mirror.digest(folder / FILE_NAME)
-        run = self._child(number)
         if run is not None and run.data.tags.get(DIGEST_TAG) == digest:
             return str(run.info.run_id)
         if run is not None and mirror.contradicts(record, run.data.params, run.data.metrics):
@@ -127,7 +129,7 @@ class Tracking:
         client.log_batch(
             run_id,
             # MLflow shows the value of the latest time stamp: what replaces a value needs a later one.
-            metrics=mirror.metrics(record, present, _now_ms() if present else ended),
+            metrics=mirror.metrics(record, present, self._after(run_id, record, present) if present else ended),
             params=mirror.params(record.params),
             tags=mirror.tags({**record.tags, **facts, **mirror.table_tag()}),
         )
@@ -139,16 +141,49 @@ class Tracking:
         client.set_tag(run_id, DIGEST_TAG, digest)  # last: it says that all of the above is there
         return run_id
 
-    def sync_all(self) -> int:
-        """Bring MLflow up to date with every record of the study; return how many runs are in step with theirs."""
-        folders = sorted(path.parent for path in (self.study_dir / "trials").glob(f"*/{FILE_NAME}"))
+    def _after(self, run_id: str, record: Record, present: Mapping[str, float]) -> int:
+        """Return a time stamp later than those of the values to be replaced: the clock may have jumped back."""
+        replaced = [key for key, value in record.metrics.items() if key in present and present[key] != value]
+        points = [point for key in replaced for point in self._client().get_metric_history(run_id, key)]
+        return max([_now_ms(), *(int(point.timestamp) + 1 for point in points)])
+
+    def sync_all(self, on_record: Callable[[], None] = lambda: None) -> int:
+        """Bring MLflow up to date with every record of the study; return how many runs are in step with theirs.
+
+        Runs that two workers made for one trial, or that belong to no trial's folder, are deleted.
+        """
         in_step = 0
-        for folder in folders:
+        runs = self._attempt(self._children)
+        folders = sorted(path.parent for path in (self.study_dir / "trials").glob(f"*/{FILE_NAME}"))
+        for folder in folders if runs is not None else []:
             try:
-                in_step += self.sync_record(folder) is not None
+                in_step += self._attempt(partial(self._sync, Record.read(folder), folder, runs)) is not None
             except LanewiseError as error:  # one damaged record must not keep the others from MLflow
                 say(f"tracking: left out: {error}")
+            on_record()
         return in_step
+
+    def _children(self) -> "dict[str, Run]":
+        """Return the run of each trial that has a folder; delete the others."""
+        client = self._client()
+        numbers = [path.name for path in (self.study_dir / "trials").glob("*") if path.name.isdigit()]
+        wanted = {self._trial_id(int(name)) for name in numbers}
+        kept: dict[str, Run] = {}
+        token = None
+        while True:
+            page = client.search_runs(
+                [self._experiment_id], "tags.`lanewise.kind` = 'trial'", order_by=["attributes.start_time ASC"],
+                max_results=1000, page_token=token,
+            )  # fmt: skip
+            for run in page:
+                name = run.data.tags.get("lanewise.trial_id", "")
+                if name in wanted and name not in kept:
+                    kept[name] = run
+                else:
+                    client.delete_run(run.info.run_id)
+            token = page.token
+            if not token:
+                return kept
 
     def log_study(
         self,
@@ -264,11 +299,6 @@ class Tracking:
 
     def _trial_id(self, number: int) -> str:
         return f"{self.study}/{number:04d}".replace("'", "")
-
-
-def redact(text: str) -> str:
-    """Return `text` without the user names and passwords of URLs."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def _now_ms() -> int:

@@ -25,7 +25,8 @@ def data(analysis: Analysis) -> pd.DataFrame:
 def draw(analysis: Analysis) -> Figure:
     """Validation NLL above, sparsity below, on the same steps."""
     curves = data(analysis)
-    arms = [arm for arm in analysis.arms if arm in set(curves["arm"])]
+    drawable = set(curves["arm"])
+    arms = [arm for arm in analysis.arms if arm in drawable]
     if not arms:
         return empty("The records hold no learning curves.")
     look = looks(analysis.arms, BASELINE)

@@ -52,6 +52,7 @@ def draw(analysis: Analysis) -> Figure:
     points = data(analysis)
     if points.empty:
         return empty("No pruned arm has a measured speed-up.")
+    numbers = {arm: number for number, arm in enumerate(analysis.arms)}
     with figure(7.6, 3.4) as drawn:
         axes = drawn.subplots()
         axes.axhline(1.0, color=INK, linewidth=1.1, linestyle="--")
@@ -63,16 +64,17 @@ def draw(analysis: Analysis) -> Figure:
         for i, (structure, group) in enumerate(points.groupby("structure")):
             colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
             axes.plot(*line(group), color=colour, linewidth=1.4)
+            bars = [group["speedup"] - group["low"], group["high"] - group["speedup"]]  # NaN draws none
+            axes.errorbar(
+                group["sparsity"], group["speedup"], yerr=[bar.clip(lower=0.0) for bar in bars], fmt="none",
+                ecolor=colour, capsize=2,
+            )  # fmt: skip
             for point in group.to_dict("records"):
-                number = analysis.arms.index(point["arm"])
-                bars = None
-                if not math.isnan(point["low"]):
-                    bars = [[max(point["speedup"] - point["low"], 0.0)], [max(point["high"] - point["speedup"], 0.0)]]
-                marks = axes.errorbar(
-                    point["sparsity"], point["speedup"], yerr=bars, fmt=marker, color=colour, capsize=2, markersize=6,
+                (mark,) = axes.plot(
+                    point["sparsity"], point["speedup"], marker, color=colour, markersize=6,
                     markerfacecolor=colour if point["stable"] else "none",
                 )  # fmt: skip
-                marks[0].set_gid(f"point-{number}")
+                mark.set_gid(f"point-{numbers[point['arm']]}")
             passes = crossing(group)
             handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.4, markersize=6))
             labels.append(f"tile {structure}" + (f", even at {passes:.2f}" if passes is not None else ""))

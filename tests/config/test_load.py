@@ -316,3 +316,48 @@ def test_every_key_is_documented() -> None:
     by_key = {row.key: row for row in rows}
     assert by_key["prune.sparsity"].values == "number, >= 0, <= 1"
     assert by_key["reg.kind"].default == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "message"),
+    [
+        ("prune.scope=2:4 prune.sparsity=0.7", "prune.sparsity", "'2:4' prunes exactly 0.5"),
+        ("prune.scope=4:2 prune.sparsity=0.5", "prune.scope", "of 2 tiles, 4 cannot be kept"),
+        ("prune.scope=2:4 prune.sparsity=0.5 reg.kind=none reg.tile=null prune.tile=row", "prune.scope", "4 tiles in"),
+        ("prune.scope=every", "prune.scope", "every"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9]", "prune.gate_sparsity", "needs prune.scope 'gate'"),
+        ("prune.gate_sparsity=[0.5,0.9] prune.scope=gate", "prune.gate_sparsity", "got 2 numbers"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9] prune.scope=gate", "prune.sparsity", "the mean of prune.gate_sparsity is"),
+        ("prune.gate_sparsity=[0.5,0.5,1.1] prune.scope=gate", "prune.gate_sparsity", "from 0 to 1"),
+        ("prune.tile=unit prune.sparsity=1.0 reg.target=0.1", "prune.sparsity", "leaves none of 256 hidden units"),
+        ("prune.tile=unit prune.matrices=[head.out]", "prune.matrices", "no slice of head.out.weight"),
+        ("prune.tile=unit prune.scope=gate", "prune.scope", "one budget"),
+        ("prune.tile=column prune.permute=true", "prune.permute", "makes no difference"),
+        ("prune.kind=second_order", "prune.schedule", "which prune.kind 'second_order' cannot follow"),
+        ("prune.kind=unify prune.tile=unit", "prune.kind", "not on hidden units"),
+        ("prune.options={alpha: 1}", "prune.options.alpha", "'magnitude' has no such option"),
+        ("prune.kind=rigl prune.options={alpha: 2}", "prune.options.alpha", "expected a number from 0 to 1"),
+        ("prune.kind=rigl prune.options={alfa: 0.1}", "prune.options.alfa", "did you mean 'alpha'"),
+        ("pack.delta=0.1", "pack.delta", "needs a dense one or tile column"),
+        ("pack.delta=0.1 pack.format=int8", "pack.delta", "needs pack.format f32"),
+        ("tune.key=train.lr", "tune.key", "nothing to try"),
+        ("tune.size=3 tune.grid=[1,2]", "tune.size", "leave one of the two out"),
+        ("tune.size=1", "tune.size", "at least 2"),
+        ("tune.size=3 tune.key=train.steps", "tune.key", "expected the dotted key of a number"),
+        ("tune.size=3 tune.key=train.lr", "tune.grid", "bounds are only known of reg.target"),
+        ("prune.kind=none prune.sparsity=null reg.lambda=0.1 recover.kind=rewind", "recover.kind", "no mask to keep"),
+    ],
+)
+def test_methods_and_structures_that_cannot_go_together(change: str, key: str, message: str) -> None:
+    words = [word.replace("~", " ") for word in change.replace(": ", ":~").split()]
+    with pytest.raises(ConfigError) as caught:
+        validate(parse(SIMD, "t.yaml").override(words))
+    found = [(".".join(map(str, problem.keys)), problem.message) for problem in caught.value.problems]
+    assert any(name == key and message in text for name, text in found), found
+
+
+def test_what_is_tuned_is_resolved_to_a_key_and_values() -> None:
+    made = validate(parse(SIMD, "t").override(["tune.size=3"]))
+    assert made.tune.key == "reg.target"
+    assert made.tune.grid == (0.02, 0.1, 0.5)
+    assert validate(parse(SIMD, "t").override(["tune.grid=[0.1,0.2]", "tune.key=train.lr"])).tune.size == 2

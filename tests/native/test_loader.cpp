@@ -188,6 +188,28 @@ TEST(header) {
     }
 }
 
+TEST(delta_thresholds) {
+    Model model = random_model(rng, tiny_shape(), {kColumns}, 1.0);
+    model.delta = 0.25f;
+    const std::string good = Writer::bytes(model);
+    MemoryFile file;
+    file.set(good);
+    run_briefly(Vocoder(file.path(), "scalar"));
+    for (const char* value : {"-0.001", "1.001", "1e300", "\"0.1\"", "null", "[0.1]"}) {
+        std::string bad = good;
+        set(bad, {"delta"}, value);
+        check_refused(bad, "'delta' must be a number from");
+    }
+    for (const Tiling& tiling : tilings()) {
+        Model other = random_model(rng, tiny_shape(), {tiling}, 1.0);
+        other.delta = 0.25f;
+        if (tiling.layout == Layout::row_group || tiling.layout == Layout::kept_rows || tiling.number != Number::f32) {
+            if (runs_model(find_isa("scalar"), other))
+                check_refused(Writer::bytes(other), "gru.w_hh: a delta threshold needs");
+        }
+    }
+}
+
 TEST(every_index) {
     for (const Tiling& tiling : tilings()) {
         const Model model = random_model(rng, tiny_shape(), {tiling}, 1.0);

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import light
 import pytest
 
 from bench.cli.main import main
-from studies import references
 from studies import run as studies_run
+from studies.rehearsal import light_trial
 
 Write = Callable[..., Path]
 ARMS = """\
@@ -27,9 +26,7 @@ def lanewise(
 ) -> Callable[..., tuple[int, str, str]]:
     """Run the command in a fresh folder; return exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(studies_run, "default_runner", lambda: light.light_trial)
-    monkeypatch.setattr(studies_run, "_check_inputs", lambda *_: None)  # light trials read no recordings
-    monkeypatch.setattr(references, "ensure_references", lambda *_: None)
+    monkeypatch.setenv("LANEWISE_REHEARSAL", "1")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lanewise", *arguments])
@@ -86,7 +83,7 @@ def test_exit_codes(
     lanewise: Callable[..., tuple[int, str, str]], study_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(study_file(ARMS))
-    monkeypatch.setenv("LIGHT_FAIL", "simd")
+    monkeypatch.setenv("LANEWISE_REHEARSAL_FAIL", "simd")
     code, _, err = lanewise("sweep", "run", path)
     assert code == 3
     assert "asked to fail" in err
@@ -111,7 +108,7 @@ def test_stop_ends_after_the_trial_and_resume_goes_on(
     from studies.run import open_store
 
     def stopping(*args: object, **settings: object) -> object:
-        record = light.light_trial(*args, **settings)  # type: ignore[arg-type]
+        record = light_trial(*args, **settings)  # type: ignore[arg-type]
         folder = find("tiny")
         open_store(folder.load(), folder).set_attribute("stop", 1.0)
         return record
@@ -120,7 +117,7 @@ def test_stop_ends_after_the_trial_and_resume_goes_on(
     code, _, err = lanewise("sweep", "run", str(study_file(ARMS)))
     assert code == 130
     assert "lanewise sweep resume runs/tiny" in err
-    monkeypatch.setattr(studies_run, "default_runner", lambda: light.light_trial)
+    monkeypatch.setattr(studies_run, "default_runner", lambda: light_trial)
     code, out, _ = lanewise("sweep", "resume", "--json")
     assert code == 0
     assert [row["state"] for row in json.loads(out)] == ["complete", "complete"]

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import light
 import pytest
 
 from bench import host
 from bench.measure.sound import metric
 from bench.trial.record import FILE_NAME, Record
+from studies import rehearsal
 from studies.folder import StudyFolder
+from studies.rehearsal import light_trial
 from studies.run import Options, run_study
 from studies.study_file import load
 from studies.worker import finished_record
 
 Write = Callable[..., Path]
-QUIET = Options(recordings=False, tracked=False)
+QUIET = Options(recordings=False, tracking_uri="none")
 ARMS = """\
 arms:
   dense-continued: {}
@@ -37,7 +38,7 @@ class Timed:
 
     def __call__(self, config: Any, folder: Path, **settings: Any) -> Record:
         self.ran.append(settings["number"])
-        record = light.light_trial(config, folder, **settings)
+        record = light_trial(config, folder, **settings)
         verdict, rtf = self.timings.pop(0)
         record.timing = {"verdict": verdict, "cpu": host.cpu_name()}
         record.metrics["speed.rtf"] = rtf
@@ -169,9 +170,9 @@ def test_equal_settings_on_other_recordings_are_no_duplicate(
 ) -> None:
     contents = iter(["one", "two", "two"])
     monkeypatch.setattr("bench.trial.corpus.content", lambda spec: next(contents))
-    monkeypatch.setattr(light, "provenance", lambda config: {})
+    monkeypatch.setattr(rehearsal, "provenance", lambda config: {})
     path, folder = study_file("arms: {a: {}, b: {}, c: {}}\nbaselines: false\n"), StudyFolder(tmp_path / "run")
-    rows = run_study(load(path), folder, QUIET, runner=light.light_trial)
+    rows = run_study(load(path), folder, QUIET, runner=light_trial)
     assert [row.duplicate_of for row in rows] == [None, None, 1]
 
 

@@ -9,7 +9,7 @@ import pytest
 from bench.config.matrices import Architecture, matrices
 from bench.config.yaml_lines import ConfigError
 from bench.errors import UsageError
-from studies.dryrun import plan_rows, plan_text, redacted
+from studies.dryrun import plan_rows, plan_text
 from studies.folder import StudyFolder
 from studies.plan import plan, small_hidden
 from studies.study_file import load
@@ -118,11 +118,6 @@ def test_dry_run_rows_say_what_is_the_same(study_file: Write) -> None:
     text = plan_text(study, StudyFolder(Path("runs/tiny")), rows, workers=1)
     assert "3 trials" in text
     assert "same as 0" in text
-
-
-def test_passwords_are_not_shown() -> None:
-    assert redacted("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
-    assert redacted("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 MIXED = """\

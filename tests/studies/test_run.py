@@ -11,17 +11,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import light
 import pytest
 
 from bench.errors import LanewiseError, UsageError
 from bench.trial.record import Record
+from studies import rehearsal
 from studies.folder import StudyFolder, find
 from studies.run import Options, exit_code, open_store, run_study
 from studies.study_file import load
 
 Write = Callable[..., Path]
-QUIET = Options(recordings=False, tracked=False)
+
+
+@pytest.fixture(autouse=True)
+def rehearse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANEWISE_REHEARSAL", "1")
+
+
+QUIET = Options(recordings=False, tracking_uri="none")
 ARMS = """\
 arms:
   dense-continued: {}
@@ -49,14 +56,18 @@ def table(folder: StudyFolder) -> list[dict[str, Any]]:
 
 
 def run(path: Path, root: Path, options: Options = QUIET) -> list[Any]:
-    return run_study(load(path), StudyFolder(root), options, runner=light.light_trial)
+    return run_study(load(path), StudyFolder(root), options, runner=rehearsal.light_trial)
 
 
 def start(path: Path, root: Path, **environment: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(Path(light.__file__)), str(path), str(root)]
+    command = [sys.executable, "-c", "from bench.cli.main import main; main()", "sweep", "run", str(path)]
     python_path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment |= {"PYTHONPATH": python_path, "LANEWISE_REHEARSAL": "1"}
     return subprocess.Popen(
-        command, env=os.environ | environment | {"PYTHONPATH": python_path}, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(root), "--tracking-uri", "none"],
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -88,7 +99,7 @@ def test_ended_in_the_middle_and_resumed_gives_the_same_table(
     path = study_file(ARMS)
     run(path, tmp_path / "undisturbed")
     root = tmp_path / "run"
-    process = start(path, root, LIGHT_STEP_S="0.2")
+    process = start(path, root, LANEWISE_REHEARSAL_STEP_S="0.2")
     wait_for_step(root, 1, 2)
     process.send_signal(ending)
     process.wait(30)
@@ -99,7 +110,7 @@ def test_ended_in_the_middle_and_resumed_gives_the_same_table(
     assert table(StudyFolder(root)) == table(StudyFolder(tmp_path / "undisturbed"))
     for number in range(3):
         steps = (root / "trials" / f"{number:04d}" / "progress.log").read_text().splitlines()
-        assert steps == [f"{number} {step}" for step in range(1, light.STEPS + 1)], "no step twice, none lost"
+        assert steps == [f"{number} {step}" for step in range(1, rehearsal.STEPS + 1)], "no step twice, none lost"
 
 
 def test_killed_after_its_record_but_before_saying_so(study_file: Write, tmp_path: Path) -> None:
@@ -107,20 +118,20 @@ def test_killed_after_its_record_but_before_saying_so(study_file: Write, tmp_pat
     folder = StudyFolder(tmp_path / "run")
 
     def unlucky(*args: Any, **settings: Any) -> Record:
-        light.light_trial(*args, **settings)
+        rehearsal.light_trial(*args, **settings)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_study(load(path), folder, QUIET, runner=unlucky)
     rows = run(path, folder.root)
     assert exit_code(rows) == 0
-    assert (folder.trial(0) / "progress.log").read_text().count("\n") == light.STEPS
+    assert (folder.trial(0) / "progress.log").read_text().count("\n") == rehearsal.STEPS
 
 
 def test_failed_trials_do_not_stop_the_others(
     study_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LIGHT_FAIL", "simd")
+    monkeypatch.setenv("LANEWISE_REHEARSAL_FAIL", "simd")
     rows = run(study_file(ARMS), tmp_path / "run")
     assert [row.state for row in rows] == ["complete", "failed", "complete"]
     assert rows[1].reason == "asked to fail"
@@ -129,10 +140,10 @@ def test_failed_trials_do_not_stop_the_others(
 
 
 def test_failed_trials_can_be_run_again(study_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, again = tmp_path / "run", Options(recordings=False, tracked=False, retry_failed=True)
-    monkeypatch.setenv("LIGHT_FAIL", "simd")
+    root, again = tmp_path / "run", Options(recordings=False, tracking_uri="none", retry_failed=True)
+    monkeypatch.setenv("LANEWISE_REHEARSAL_FAIL", "simd")
     run(study_file(ARMS), root)
-    monkeypatch.delenv("LIGHT_FAIL")
+    monkeypatch.delenv("LANEWISE_REHEARSAL_FAIL")
     rows = run(study_file(ARMS), root, again)
     assert [(row.number, row.arm, row.state) for row in rows] == [
         (0, "dense-continued", "complete"),
@@ -140,14 +151,14 @@ def test_failed_trials_can_be_run_again(study_file: Write, tmp_path: Path, monke
         (2, "lasso", "complete"),
     ]
     for number in range(3):
-        assert (root / "trials" / f"{number:04d}" / "progress.log").read_text().count("\n") == light.STEPS
+        assert (root / "trials" / f"{number:04d}" / "progress.log").read_text().count("\n") == rehearsal.STEPS
     with pytest.raises(UsageError, match="its sampler has learnt"):
         run(study_file(TPE % "random", PRUNED), tmp_path / "sampled", again)
 
 
 def test_a_missing_objective_is_a_failure_with_its_reason(study_file: Write, tmp_path: Path) -> None:
     def untimed(*args: Any, **settings: Any) -> Record:
-        record = light.light_trial(*args, **settings)
+        record = rehearsal.light_trial(*args, **settings)
         record.metrics["speed.rtf"] = None
         record.reasons["speed.rtf"] = "not measured"
         return record
@@ -188,7 +199,7 @@ def test_a_sampled_study_is_the_same_however_often_it_was_interrupted(
         calls.append(settings["number"])
         if len(calls) % 3 == 0:
             raise KeyboardInterrupt
-        return light.light_trial(*args, **settings)
+        return rehearsal.light_trial(*args, **settings)
 
     for _ in range(20):
         try:
@@ -202,8 +213,8 @@ def test_a_sampled_study_is_the_same_however_often_it_was_interrupted(
 
 def test_more_trials_can_be_asked_for_later(study_file: Write, tmp_path: Path) -> None:
     path = study_file(TPE % "random", PRUNED)
-    assert len(run(path, tmp_path / "run", Options(trials=6, recordings=False, tracked=False))) == 6
-    rows = run(path, tmp_path / "run", Options(trials=8, recordings=False, tracked=False))
+    assert len(run(path, tmp_path / "run", Options(trials=6, recordings=False, tracking_uri="none"))) == 6
+    rows = run(path, tmp_path / "run", Options(trials=8, recordings=False, tracking_uri="none"))
     assert [row.state for row in rows] == ["complete"] * 8
 
 
@@ -228,3 +239,19 @@ def test_stores_are_remembered_but_no_password(study_file: Write, tmp_path: Path
     assert kept == {"tracking_uri": "http://server:5000"}
     assert folder.tracking_uri() == "http://server:5000"
     assert folder.storage_url() == f"sqlite:///{folder.root / 'optuna.db'}"
+
+
+def test_a_changed_study_is_taken_on_when_that_is_meant(study_file: Write, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    run(study_file(ARMS), root)
+    changed = study_file(ARMS.replace("0.7", "0.8", 1))
+    with pytest.raises(UsageError, match="--accept-changes"):
+        run(changed, root)
+    rows = run(changed, root, Options(recordings=False, tracking_uri="none", accept_changes=True))
+    assert [row.state for row in rows] == ["complete"] * 3
+    logs = [(root / "trials" / f"{n:04d}" / "progress.log").read_text().count("\n") for n in range(3)]
+    assert logs == [rehearsal.STEPS] * 3
+    assert Record.read(root / "trials" / "0001").params["prune.sparsity"] == 0.8
+    assert Record.read(root / "replaced" / "1" / "0001").params["prune.sparsity"] == 0.7
+    assert not (root / "replaced" / "1" / "0000").exists(), "what is the same keeps its result"
+    assert run(changed, root)[1].state == "complete"

@@ -6,14 +6,16 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from bench.errors import LanewiseError, UsageError
+from studies.database import check_url
 from studies.owner import Owner
-from studies.store import GRACE_S, MAX_DEATHS, Store, check_url
+from studies.store import MAX_DEATHS, Claim, Store
 
 
 @pytest.fixture
@@ -72,7 +74,8 @@ def test_outcomes_stay_four_different_things(store: Store) -> None:
     for outcome in outcomes:
         trial = store.claim(me)
         assert trial is not None
-        assert store.finish(trial, me, outcome, (1.0, 2.0), reason=None if outcome == "complete" else "why")
+        values = (1.0, 2.0) if outcome == "complete" else None
+        assert store.finish(trial, me, outcome, values, reason=None if outcome == "complete" else "why")
     assert store.claim(me) is None
     assert [row.state for row in store.rows()] == outcomes
     assert [row.values for row in store.rows()] == [(1.0, 2.0), None, None, None, None]
@@ -103,8 +106,91 @@ def test_reap_takes_back_from_the_dead_only(store: Store) -> None:
     assert store.reap() == [0]
     assert [row.state for row in store.rows()] == ["interrupted", "running", "running"]
     assert elsewhere is not None
-    _age_heartbeat(store, elsewhere._trial_id, GRACE_S + 60)
-    assert store.reap() == [2]
+    assert store.unsure()
+    _shift_heartbeat(store, elsewhere, -3600)
+    assert store.reap() == [], "a clock that jumps kills nobody: the stamp changed, so the worker lives"
+    assert not store.unsure()
+    watching = Store(store.url, "tiny", grace_s=0.2)
+    assert watching.reap() == [], "first seen now"
+    time.sleep(0.3)
+    assert watching.reap() == [2]
+
+
+def test_a_heartbeat_lets_others_know(store: Store) -> None:
+    store.enqueue([{"arm": "a"}])
+    working = Store(store.url, "tiny", heartbeat_s=0.1)
+    claim = working.claim(me := dataclasses.replace(Owner.me(), place="elsewhere"))
+    assert claim is not None
+    watching = Store(store.url, "tiny", grace_s=3.0)
+    assert watching.unsure()
+    with working.heartbeat(claim, lambda: 7):
+        deadline = time.monotonic() + 20  # SQLite's stamps are whole seconds
+        while watching.unsure():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert watching.reap() == []
+    assert store.rows()[0].step == 7
+    assert working.finish(claim, me, "complete", (1.0, 2.0))
+
+
+def test_deaths_of_a_trial_that_gets_on_are_forgiven(store: Store) -> None:
+    ghost = dead(Owner.me())
+    store.enqueue([{"arm": "a"}])
+    for step in range(2 * MAX_DEATHS):
+        claim = store.claim(ghost)
+        assert claim is not None
+        store.note(claim, step=step + 1)
+        assert store.reap() == [0]
+
+
+def test_a_lost_answer_repeats_nothing(store: Store) -> None:
+    me = Owner.me()
+    store.enqueue([{"arm": "a"}, {"arm": "b"}])
+    first = store.claim(me)
+    assert first is not None
+    assert store.claim(me) == first, "a worker runs one trial: it asks again because it never heard"
+    assert store.finish(first, me, "complete", (1.0, 2.0))
+    assert store.finish(first, me, "complete", (1.0, 2.0))
+    assert [row.state for row in store.rows()] == ["complete", "waiting"]
+
+
+def test_the_same_settings_wait_for_the_earlier_trial(store: Store) -> None:
+    me, other = Owner.me(), dead(Owner.me())
+    store.enqueue([{"arm": "a", "config_hash": "x"}, {"arm": "b", "config_hash": "x"}, {"arm": "c"}])
+    claims = [store.claim(me), store.claim(other), store.claim(dataclasses.replace(other, place="elsewhere"))]
+    assert [claim.number if claim else None for claim in claims] == [0, 2, None]
+    assert claims[0] is not None
+    store.finish(claims[0], me, "complete", (1.0, 2.0))
+    again = store.claim(me)
+    assert again is not None
+    assert again.number == 1
+
+
+def test_timing_is_left_to_the_quiet_host(store: Store) -> None:
+    me = Owner.me()
+    store.enqueue([{"arm": "a"}, {"arm": "b"}])
+    assert store.claim(me, timing=True) is None
+    first = store.claim(me, timing=False)
+    assert first is not None
+    store.release(first, me, "trained", state="untimed", needs="timing")
+    second = store.claim(me, timing=False)
+    assert second is not None
+    assert second.number == 1
+    quiet = dead(me)
+    assert store.claim(quiet, timing=True) == first
+    assert store.rows()[0].state == "running"
+
+
+def test_a_broken_constraint_is_an_outcome_of_its_own(store: Store) -> None:
+    me = Owner.me()
+    store.enqueue([{"arm": "a"}])
+    claim = store.claim(me)
+    assert claim is not None
+    assert store.finish(claim, me, "infeasible", (1.0, 2.0), constraints={"speed.rtf": 0.5}, reason="too slow")
+    assert (store.rows()[0].state, store.rows()[0].values) == ("infeasible", (1.0, 2.0))
+    (trial,) = store.study.get_trials()
+    assert trial.state == TrialState.COMPLETE
+    assert trial.constraints == {"speed.rtf": 0.5}
 
 
 def test_a_trial_that_keeps_killing_its_process_fails(store: Store) -> None:
@@ -177,11 +263,11 @@ def test_errors(tmp_path: Path) -> None:
         check_url("optuna.db")
 
 
-def _age_heartbeat(store: Store, trial_id: int, seconds: int) -> None:
+def _shift_heartbeat(store: Store, claim: Claim, seconds: int) -> None:
     import sqlite3
 
     with sqlite3.connect(store.url.removeprefix("sqlite:///")) as database:
         database.execute(
             "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, ?) WHERE trial_id = ?",
-            (f"-{seconds} seconds", trial_id),
+            (f"{seconds} seconds", claim.trial_id),
         )

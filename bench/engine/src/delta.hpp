@@ -13,7 +13,7 @@ class DeltaProduct {
 public:
     // What adding rounds off piles up, so that every so many steps the product of the inputs last used is made anew;
     // counted from the first step, so that no cutting of a stream changes it.
-    static constexpr std::size_t kRefreshSteps = 256;
+    static constexpr std::size_t kRefreshSteps = 128;
 
     // Whether single columns of the matrix lie together: f32, dense or of whole columns.
     static bool fits(const MatrixView& m);

@@ -67,7 +67,7 @@ def timing_lock() -> Iterator[None]:
         os.close(descriptor)
 
 
-def pause_while_timing() -> float:
+def pause_while_timing(message: str = "training pauses while another process times the engine") -> float:
     """Wait while another process or thread times on this host; return the seconds waited.
 
     A training loop calls this before each step. When nobody times it costs two system calls (about a microsecond).
@@ -81,7 +81,7 @@ def pause_while_timing() -> float:
         waited = 0.0
     except BlockingIOError:
         started = time.monotonic()
-        _wait(descriptor, fcntl.LOCK_SH, "training pauses while another process times the engine")
+        _wait(descriptor, fcntl.LOCK_SH, message)
         waited = time.monotonic() - started
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return waited

@@ -1,0 +1,1 @@
+"""Breaking studies on purpose: `lanewise sweep campaign`."""
