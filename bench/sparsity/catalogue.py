@@ -99,6 +99,8 @@ class MethodInfo:
         The one that is tuned.
     cost
         Work beside a plain training step.
+    weights
+        Whether it acts on groups of weights, hence has a tile, a lambda and a form.
     units
         Whether it also works on hidden units (groups that span matrices and overlap).
     calibrated
@@ -115,6 +117,7 @@ class MethodInfo:
     cost: str
     options: Mapping[str, Option] = field(default_factory=dict)
     main: Main = RATE
+    weights: bool = True
     units: bool = True
     calibrated: bool = False
     schedules: tuple[str, ...] = SCHEDULES
@@ -249,6 +252,20 @@ add(
         options={"alpha": Option(0.5, "share of the l1 term; 0 is group_lasso", low=0.0, high=0.95)},
         main=Main("reg.options.alpha", 0.05, 0.8),
         cost="two passes over the matrices, seven where lambda is controlled",
+    )
+)
+add(
+    MethodInfo(
+        name="skip_update",
+        role="regularizer",
+        where=f"{_HERE}.skip_update:SkipUpdate",
+        summary="learns a gate that lets the GRU update its state at some steps only; acts on time, not on weights",
+        source="Skip-RNN: Campos et al. 2018 (arXiv 1708.06834)",
+        options={"cost": Option(0.3, "bits of loss per share of steps that update the state", low=0.0, high=100.0)},
+        main=Main("reg.options.cost", 0.05, 2.0),
+        cost="the recurrence in plain torch, about ten times as slow as a plain step on a CPU",
+        weights=False,
+        units=False,
     )
 )
 add(
