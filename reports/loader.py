@@ -16,7 +16,7 @@ import yaml
 
 from bench.errors import LanewiseError
 
-SCHEMA = 1
+SCHEMA = 2
 BASELINE = "dense-continued"
 NOT_SCORES = {"id", "audio", "reasons"}
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.config.flat import flatten
-from bench.config.schema import LambdaGrid, TrialConfig
+from bench.config.schema import TrialConfig
 from bench.urls import redact
 from studies.folder import StudyFolder
 from studies.plan import Planned
@@ -28,7 +28,7 @@ def estimate_s(config: TrialConfig) -> float:
     """Return a rough cost of a trial in seconds, dense pre-training (shared and cached) not included."""
     size = (config.model.hidden or 256) / 256
     work = config.train.batch * config.train.segment / (16 * 400)
-    tries = len(config.reg.lambda_.grid) if isinstance(config.reg.lambda_, LambdaGrid) else 1
+    tries = len(config.tune.grid or (0,))
     clips = config.measure.test_clips or 40
     return (
         STEP_S * config.train.steps * tries * size * work + _SCORE_S * clips + (_SPEED_S if config.measure.speed else 0)
@@ -36,9 +36,10 @@ def estimate_s(config: TrialConfig) -> float:
 
 
 def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[str, Any]]:
-    """Return one flat row per planned trial: `number, arm, state, estimate_s, duplicate_of` and the trial's settings.
+    """Return one flat row per planned trial: `number, arm, state, skip, estimate_s, duplicate_of` and its settings.
 
-    `state` is `new` or what the study's database says of the trial; where it has run, `estimate_s` is 0.
+    `state` is `new`, `skipped` (then `skip` says why) or what the study's database says of the trial; where it has run,
+    `estimate_s` is 0.
     """
     first: dict[str, int] = {}
     measured = [row.seconds for row in known if row.state == "complete" and row.seconds]
@@ -51,7 +52,7 @@ def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[st
         typical = sum(measured) / len(measured) if measured else None
         cost = (
             0.0
-            if done or twin != number
+            if done or twin != number or planned.skip
             else typical
             if typical or planned.config is None
             else estimate_s(planned.config)
@@ -60,7 +61,8 @@ def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[st
             {
                 "number": number,
                 "arm": planned.arm,
-                "state": row.state if row else "new",
+                "state": row.state if row else "skipped" if planned.skip else "new",
+                "skip": planned.skip,
                 "estimate_s": cost,
                 "duplicate_of": twin if twin != number else None,
                 "config_hash": digest,
@@ -98,6 +100,7 @@ def plan_text(study: Study, folder: StudyFolder, rows: Sequence[dict[str, Any]],
         )
     minutes = sum(costs) / 60 / workers
     count = f"{workers} worker{'s' if workers > 1 else ''}"
+    lines += [f"skipped {row['arm']}: {row['skip']}" for row in rows if row["skip"]]
     total = f"estimated cost: {minutes:.0f} minutes with {count}, dense training not counted"
     return "\n".join([*lines, *align(cells), total])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.config import plugins
 from bench.errors import LanewiseError, UsageError
 from bench.trial.files import read_json, write_json, write_text
 
@@ -77,13 +78,17 @@ class StudyFolder:
         """
         if not self.study_file.is_file():
             return False
-        kept = self.load()
-        if kept.fingerprint() != study.fingerprint():
+        from studies.study_file import fingerprint
+
+        kept = fingerprint(self.study_file)
+        if kept != study.fingerprint():
             raise UsageError(self._difference(kept, study))
         return True
 
     def adopt(self, study: "Study", storage: str | None, tracking_uri: str | None) -> bool:
         """Keep `study` as this folder's, or check that it is the one kept already; return whether it was there.
+
+        Its plug-ins are copied beside it, so that workers and later runs load what it was started with.
 
         Raises
         ------
@@ -92,6 +97,8 @@ class StudyFolder:
         """
         known = self.holds(study)
         if not known:
+            for name, text in plugins.sources(study.plugins).items():
+                write_text(self.root / name, text)
             write_text(self.study_file, study.text())
         stores = self._started_with()
         for key, value in (("storage", storage), ("tracking_uri", tracking_uri)):
@@ -101,9 +108,9 @@ class StudyFolder:
             write_json(self.root / "stores.json", stores)
         return known
 
-    def _difference(self, kept: "Study", study: "Study") -> str:
+    def _difference(self, kept: str, study: "Study") -> str:
         lines = difflib.unified_diff(
-            kept.fingerprint().splitlines(),
+            kept.splitlines(),
             study.fingerprint().splitlines(),
             "as it was started",
             "now",

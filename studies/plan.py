@@ -21,10 +21,13 @@ from studies.study_file import Study
 
 @dataclass(frozen=True)
 class Planned:
-    """One trial: known from the start, or (`config` None) to be chosen by the sampler when its turn comes."""
+    """One trial: known from the start, or (`config` None) to be chosen by the sampler when its turn comes, or to be
+    skipped: a point of a grid whose settings cannot go together, with the reason (`skip`)."""
 
     arm: str | None
     config: TrialConfig | None
+    skip: str | None = None
+    seeds: tuple[int, int] | None = None
 
     @property
     def config_hash(self) -> str | None:
@@ -49,7 +52,8 @@ def plan(study: Study, trials: int | None = None) -> list[Planned]:
     Raises
     ------
     ConfigError
-        An arm or a point of the grid is no valid trial (a tile without a kernel, say); all problems at once.
+        An arm or a point of the grid is no valid trial; all problems at once. A point of a grid whose values are right
+        one by one and only cannot go together (a tile without a kernel in this format, say) is skipped with the reason.
     UsageError
         Fewer trials than the fixed arms and baselines of a sampled study.
     """
@@ -66,7 +70,7 @@ def plan(study: Study, trials: int | None = None) -> list[Planned]:
         raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: problem.origin.line or 0))
     if study.baselines:
         fixed = _with_seeds(study, _missing_baselines(study, fixed)) + fixed
-        order = {
+        order: dict[tuple[int, int] | None, int] = {
             config: index for index, config in enumerate(itertools.product(study.dense_seeds, study.recover_seeds))
         }
         fixed.sort(key=lambda planned: (order[_seeds(planned)], planned.arm != "dense-continued"))
@@ -120,6 +124,13 @@ def _build(study: Study, arm: str, leaves: Leaves, dense: int, recover: int) -> 
     return build(study.document.source, leaves | seeds | {"arm": Leaf(arm, study.document.origin(("arms", arm)))})
 
 
+def incompatible(error: ConfigError) -> str | None:
+    """Return why a combination cannot exist; None if something in it is plainly wrong."""
+    if not all(problem.incompatible for problem in error.problems):
+        return None
+    return "; ".join(f"{'.'.join(map(str, problem.keys))}: {problem.message}" for problem in error.problems)
+
+
 def _with_seeds(study: Study, arms: dict[str, Leaves]) -> list[Planned]:
     planned: list[Planned] = []
     problems: list[Problem] = []
@@ -128,15 +139,18 @@ def _with_seeds(study: Study, arms: dict[str, Leaves]) -> list[Planned]:
             try:
                 planned.append(Planned(arm, _build(study, arm, leaves, dense, recover)))
             except ConfigError as error:
-                problems += error.problems
+                reason = incompatible(error) if arm not in study.arms else None
+                if reason is not None:
+                    planned.append(Planned(arm, None, reason, (dense, recover)))
+                else:
+                    problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return planned
 
 
-def _seeds(planned: Planned) -> tuple[int, int]:
-    assert planned.config is not None
-    return planned.config.seed.dense, planned.config.seed.recover
+def _seeds(planned: Planned) -> tuple[int, int] | None:
+    return (planned.config.seed.dense, planned.config.seed.recover) if planned.config is not None else planned.seeds
 
 
 def _point_leaves(study: Study, axes: list[Axis], point: dict[str, Any]) -> Leaves:
@@ -165,7 +179,10 @@ def _named_points(study: Study, axes: list[Axis]) -> dict[str, Leaves]:
             config = _build(study, point_name(axes, point), leaves, dense, recover)
             points.append((arm_name(config.model_copy(update={"arm": None})), point_name(axes, point), leaves))
         except ConfigError as error:
-            problems += error.problems
+            if incompatible(error) is not None:
+                points.append((point_name(axes, point), point_name(axes, point), leaves))
+            else:
+                problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     names = [own for own, _, _ in points]

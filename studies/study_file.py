@@ -4,6 +4,7 @@
 |---|---|
 | `name` | names the study's folder and its MLflow experiment |
 | `about` | what it asks, in words |
+| `plugins` | Python files beside this one that add methods and tiles, for every arm (`docs/add-a-method.md`) |
 | `base` | settings of every trial (the keys of `lanewise trial`) |
 | `arms` | name of an arm -> the settings in which it differs from `base` |
 | `search` | axes `{choice: [...]}`, `{float: [lo, hi]}`, `{log: [lo, hi]}`, `{int: [lo, hi]}`; or named bundles |
@@ -26,6 +27,7 @@ from typing import Any, Literal
 
 import yaml
 
+from bench.config import plugins
 from bench.config.yaml_lines import (
     ConfigError,
     Document,
@@ -37,13 +39,14 @@ from bench.config.yaml_lines import (
     unknown_key,
 )
 from studies.constraints import Limit, read_limits
-from studies.leaves import Leaves, read_leaves
+from studies.leaves import Leaf, Leaves, read_leaves
 from studies.overlay import dotted_sections, lay_assignments, lay_fast
 from studies.space import Axis, read_axes
 
 KEYS = (
     "name",
     "about",
+    "plugins",
     "base",
     "arms",
     "search",
@@ -78,6 +81,7 @@ class Study:
 
     document: Document
     name: str
+    plugins: tuple[str, ...]
     base: Leaves
     arms: Mapping[str, Leaves]
     axes: tuple[Axis, ...]
@@ -137,7 +141,12 @@ def load(path: str | Path, assignments: Iterable[str] = (), fast: bool = False) 
             document = lay_fast(document, KEYS)
     with collected(problems):
         document = lay_assignments(document, assignments, KEYS)
-    return _validate(document, problems)
+    return _validate(plugins.load(document), problems)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the fingerprint of a study file that `Study.text` wrote, without loading its plug-ins."""
+    return _dump(read(path).data, _FREE)
 
 
 def _dump(data: Mapping[str, Any], leave_out: Iterable[str]) -> str:
@@ -159,12 +168,17 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         problems.append(document.problem(("about",), f"got {data['about']!r}, expected text"))
     axes = read_axes(document, ("search",), data.get("search"), problems)
     mode = check.one_of("mode", MODES, "factorial")
-    base = read_leaves(document, ("base",), data.get("base"), problems)
-    arms = _arms(document, problems)
+    base, arms = read_leaves(document, ("base",), data.get("base"), problems), _arms(document, problems)
+    if any("plugins" in settings for settings in (base, *arms.values())) or any(axis.key == "plugins" for axis in axes):
+        what = "plug-ins are of the whole study; list them under `plugins:` at the top"
+        problems.append(document.problem(("base", "plugins"), what))
+    elif data.get("plugins"):
+        base["plugins"] = Leaf(data["plugins"], document.origin(("plugins",)))
     seeds = check.section("seeds", ("recover", "dense", "search"))
     study = Study(
         document=document,
         name=name,
+        plugins=tuple(data.get("plugins") or ()),
         base=base,
         arms=arms,
         axes=tuple(axes),

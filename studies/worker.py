@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench.config.flat import config_hash
+from bench.config.flat import config_hash, run_name
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError
 from bench.errors import LanewiseError
 from bench.progress import say
 from bench.trial.provenance import provenance
-from bench.trial.record import FILE_NAME, Record
+from bench.trial.record import FILE_NAME, Record, empty_metrics
 from studies.constraints import broken, excesses, exempt
 from studies.early import Knowledge, rule
 from studies.folder import StudyFolder
@@ -128,6 +128,13 @@ def _run_one(
     timing: str,
 ) -> None:
     number, started = claim.number, time.monotonic()
+    if planned.skip is not None:
+        skipped_record(study.name, number, planned).write(folder.trial(number))
+        if mirror is not None:
+            mirror.sync_record(folder.trial(number))
+        store.finish(claim, me, "skipped", None, reason=planned.skip)
+        say(f"trial {number} ({planned.arm}): skipped: {planned.skip}")
+        return
     try:
         config = planned.config or _drawn(study, store, claim)
         latest.rule = rule(study, config, latest.known) if planned.config is None else None
@@ -177,6 +184,22 @@ def _run_one(
     else:
         figures = ", ".join(f"{key} {value:.4g}" for key, value in zip(study.objectives, values or (), strict=True))
         say(f"trial {number} ({config.arm}): done in {time.monotonic() - started:.0f} s: {figures}")
+
+
+def skipped_record(study: str, number: int, planned: Planned) -> Record:
+    """Return the record of a combination that cannot exist: why, and nothing measured."""
+    assert planned.seeds is not None, "what is skipped was planned with its seeds"
+    dense, recover = planned.seeds
+    name = run_name(number, str(planned.arm), recover)
+    return Record(
+        study={"name": study, "task": "vocoder"},
+        trial={"number": number, "name": name, "config_hash": None, "started": None, "ended": None, "seconds": 0.0},
+        state="skipped",
+        reason=planned.skip,
+        params={"arm": planned.arm, "seed.dense": dense, "seed.recover": recover},
+        metrics=empty_metrics(),
+        tags={"lanewise.trial_number": str(number), "lanewise.stop_reason": planned.skip or ""},
+    )
 
 
 def _drawn(study: Study, store: "Store", claim: "Claim") -> TrialConfig:

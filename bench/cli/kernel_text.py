@@ -24,7 +24,8 @@ def list_text(table: Sequence[Row]) -> str:
         [tile, fmt, *("yes" if (tile, fmt, isa) in exists else "-" for isa in isas)]
         for tile, fmt in dict.fromkeys((row["tile"], row["format"]) for row in table)
     ]
-    return "kernels of the engine; what is absent is refused\n" + aligned([["tile", "format", *isas], *lines])
+    note = "any other block RxC runs on the largest of its format's tiles that divides it; what none divides is refused"
+    return f"kernels of the engine\n{aligned([['tile', 'format', *isas], *lines])}\n{note}"
 
 
 def report_text(rows: Sequence[Row], roofs: Sequence[Roof]) -> str:

@@ -1,12 +1,21 @@
 """What the settings mean together: defaults that follow from other keys, and combinations that cannot work."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.config.check_methods import (
+    UNIT,
+    check_budget,
+    check_delta,
+    check_kinds,
+    complete_options,
+    pulls,
+    resolve_tune,
+    sparsity_of,
+)
+from bench.config.findings import Finding, Findings
 from bench.config.matrices import Architecture, Matrix, matrices
 from bench.config.schema import TrialConfig
-from bench.config.yaml_lines import Keys, did_you_mean
+from bench.config.yaml_lines import did_you_mean
 from bench.errors import LanewiseError, UsageError
 
 INITS = ("shipped", "shipped-small", "dense", "scratch")
@@ -18,6 +27,7 @@ CORPORA = ("folder", "ljspeech", "jsut")
 _STRUCTURE = (
     *("model", "reg.kind", "reg.tile", "reg.lambda", "reg.target", "simd.width"),
     *("prune.kind", "prune.tile", "prune.matrices", "prune.sparsity", "prune.scope", "prune.keep_diagonal"),
+    *("prune.gate_sparsity", "prune.permute", "reg.options", "prune.options"),
 )
 CLASHES_REST_ON: dict[str, tuple[str, ...]] = {
     "model.init": ("model.init",),
@@ -25,55 +35,59 @@ CLASHES_REST_ON: dict[str, tuple[str, ...]] = {
     "train.device": ("train.device",),
     "measure.metrics": ("measure.metrics",),
     "simd.isa": ("simd.isa",),
+    "prune.schedule": ("prune.schedule", "prune.kind"),
     "reg": _STRUCTURE,
     "prune": _STRUCTURE,
     "simd": _STRUCTURE,
+    "recover": ("recover", "prune.kind"),
+    "tune": ("tune", "reg.kind", "prune.kind"),
+    "pack": ("pack", *_STRUCTURE),
 }
 """What the checks below read, by the key or the section that they complain of; else that section alone. While one of
 these values is itself wrong, the complaint would be about a default that nobody chose."""
 
-Complain = Callable[[str, str], None]
-"""Takes a dotted key and what is wrong with it."""
 
-
-@dataclass
-class Findings:
-    """Problems by dotted key, in the order found."""
-
-    found: list[tuple[Keys, str]] = field(default_factory=list)
-
-    def __call__(self, key: str, message: str) -> None:
-        self.found.append((tuple(key.split(".")), message))
-
-
-def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
+def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
     """Fill in every default that depends on another key, and check what only makes sense together.
 
     Returns
     -------
     config, problems
-        The configuration in which nothing is implicit, and what is wrong with it (key, message).
+        The configuration in which nothing is implicit, and what is wrong with it.
     """
     complain = Findings()
     arch = _architecture(config, complain)
     reg_tile, prune_tile, width = _tiles(config, complain)
     reg, prune = config.reg, config.prune
     _check_corpus(config.data.corpus, complain)
-    _check_kinds(config, complain)
+    check_kinds(config, complain)
     if arch is not None:
         _check_tiles(config, reg_tile, prune_tile, matrices(arch), complain)
+    check_delta(config, prune_tile, complain)
     _check_numbers(config, complain)
     _check_isa(config.simd.isa, complain)
     _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
-    controlled = on and reg.lambda_ == "controlled"
-    target = reg.target if reg.target is not None else (prune.sparsity / 2 if prune.sparsity else None)
+    controlled = pulls(config) and reg.lambda_ == "controlled"
+    sparsity = sparsity_of(config)
+    target = reg.target if reg.target is not None else (sparsity / 2 if sparsity else None)
+    reg_options = complete_options(config, "regularizer", complain)
+    prune_options = complete_options(config, "pruner", complain)
     resolved = config.model_copy(
         update={
             "model": config.model.model_copy(update={key: getattr(arch, key) for key in MODEL_KEYS} if arch else {}),
-            "reg": reg.model_copy(update={"tile": reg_tile if on else None, "target": target if controlled else None}),
-            "prune": prune.model_copy(update={"tile": prune_tile if pruned else None}),
+            "reg": reg.model_copy(
+                update={
+                    "tile": reg_tile if on else None,
+                    "target": target if controlled else None,
+                    "options": reg_options,
+                }
+            ),
+            "prune": prune.model_copy(
+                update={"tile": prune_tile if pruned else None, "sparsity": sparsity, "options": prune_options}
+            ),
+            "tune": resolve_tune(config, complain),
             "pack": config.pack.model_copy(update={"tables": config.pack.tables or TABLES[config.pack.format]}),
             "simd": config.simd.model_copy(update={"width": width}),
         }
@@ -81,7 +95,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[tuple[Keys, str]]]:
     return resolved, complain.found
 
 
-def _architecture(config: TrialConfig, complain: Complain) -> Architecture | None:
+def _architecture(config: TrialConfig, complain: Findings) -> Architecture | None:
     """Return the shape of the model: what its checkpoint has, or what the configuration asks for."""
     from bench.config.checkpoints import architecture_of
 
@@ -104,7 +118,7 @@ def _architecture(config: TrialConfig, complain: Complain) -> Architecture | Non
     return arch
 
 
-def _tiles(config: TrialConfig, complain: Complain) -> tuple[str | None, str | None, int | None]:
+def _tiles(config: TrialConfig, complain: Findings) -> tuple[str | None, str | None, int | None]:
     """Return the names of the regularizer's and the pruner's tile, and the SIMD width."""
     reg, prune, width = config.reg, config.prune, config.simd.width
 
@@ -117,9 +131,9 @@ def _tiles(config: TrialConfig, complain: Complain) -> tuple[str | None, str | N
         return f"{width}x1" if tile == "simd" else f"1x{width}"
 
     reg_given, prune_given = named("reg.tile", reg.tile), named("prune.tile", prune.tile)
-    prune_tile = prune_given or (reg_given if reg.kind == "group_lasso" else None) or "1x1"
-    reg_tile = reg_given or ("1x1" if reg.kind == "lasso" else prune_tile)
-    lane_tile = prune_tile if prune.kind != "none" else reg_tile if reg.kind != "none" else None
+    prune_tile = prune_given or (reg_given if reg.kind not in ("none", "lasso") else None) or "1x1"
+    reg_tile = reg_given or ("1x1" if reg.kind == "lasso" else prune_tile if pulls(config) else None)
+    lane_tile = prune_tile if prune.kind != "none" else reg_tile if pulls(config) else None
     own = simd_width(lane_tile) if lane_tile else None
     if width is not None and own is not None and own != width:
         complain("simd.width", f"got {width}, but the tile {lane_tile!r} is {own} long; leave simd.width out")
@@ -136,7 +150,7 @@ def simd_width(tile: str) -> int | None:
         return None
 
 
-def _check_corpus(spec: str, complain: Complain) -> None:
+def _check_corpus(spec: str, complain: Findings) -> None:
     kind, _, path = spec.partition(":")
     if spec == "embedded":
         return
@@ -147,55 +161,30 @@ def _check_corpus(spec: str, complain: Complain) -> None:
         complain("data.corpus", f"{path}: no such folder")
 
 
-def _check_kinds(config: TrialConfig, complain: Complain) -> None:
-    reg, prune = config.reg, config.prune
-    if prune.kind == "random" and reg.kind != "none":
-        complain(
-            "reg.kind",
-            f"got {reg.kind!r} with prune.kind 'random': a random mask is the control without a regularizer; "
-            "set reg.kind to none or prune.kind to magnitude",
-        )
-    if reg.kind == "lasso" and reg.tile not in (None, "1x1"):
-        complain(
-            "reg.tile", f"got {reg.tile!r} with reg.kind 'lasso', whose tile is 1x1; use group_lasso or no reg.tile"
-        )
-    if prune.kind != "none" and prune.sparsity is None:
-        complain("prune.sparsity", f"missing, and prune.kind is {prune.kind!r}; give the share to prune, 0 to 1")
-    if prune.kind == "none" and prune.sparsity:
-        complain(
-            "prune.sparsity", f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random"
-        )
-    if reg.kind != "none" and reg.lambda_ == "controlled" and reg.target is None and not prune.sparsity:
-        complain(
-            "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
-        )
-    if reg.target is not None and (reg.kind == "none" or reg.lambda_ != "controlled"):
-        complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
-    if prune.keep_diagonal and "gru.recurrent" not in prune.matrices:
-        complain("prune.keep_diagonal", "only gru.recurrent has a diagonal; add it to prune.matrices or leave this out")
-    if len(set(prune.matrices)) != len(prune.matrices) or not prune.matrices:
-        complain("prune.matrices", "expected at least one matrix, each named once")
-
-
 def _check_tiles(
-    config: TrialConfig, reg_tile: str | None, prune_tile: str | None, known: dict[str, Matrix], complain: Complain
+    config: TrialConfig, reg_tile: str | None, prune_tile: str | None, known: dict[str, Matrix], complain: Findings
 ) -> None:
     from bench.engine import table
     from bench.sparsity.tile import Tile
 
     def fits(key: str, name: str) -> bool:
+        if name == UNIT:
+            return True
         try:
             tile = Tile.parse(name)
             for matrix in config.prune.matrices:
                 tile.extent(known[matrix].shape, known[matrix].gates)
         except UsageError as error:
-            complain(key, str(error).removeprefix("tile: "))
+            larger = "larger" in str(error)
+            (complain.incompatible if larger else complain)(key, str(error).removeprefix("tile: "))
             return False
         return True
 
-    if config.reg.kind == "group_lasso" and reg_tile:
-        if reg_tile == "1x1":
-            complain("reg.tile", "got '1x1' with reg.kind 'group_lasso': a group of one weight is reg.kind lasso")
+    if config.reg.kind not in ("none", "lasso") and reg_tile:
+        if config.reg.kind == "group_lasso" and reg_tile == "1x1":
+            complain.incompatible(
+                "reg.tile", "got '1x1' with reg.kind 'group_lasso': a group of one weight is reg.kind lasso"
+            )
         else:
             fits("reg.tile" if config.reg.tile else "prune.tile", reg_tile)
     if config.prune.kind == "none" or prune_tile is None:
@@ -203,23 +192,28 @@ def _check_tiles(
     key = "prune.tile" if config.prune.tile else "reg.tile"
     if not fits(key, prune_tile):
         return
+    check_budget(config, prune_tile, known, complain)
+    if prune_tile == UNIT:  # packed as a smaller dense model
+        return
     _check_diagonal(config, prune_tile, known, complain)
     fmt = config.pack.format
-    if not table.supports(prune_tile, fmt):
+    if not table.can_run(Tile.parse(prune_tile).runs_as or prune_tile, fmt):
         with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
-        complain(
+        complain.incompatible(
             key,
             f"got {prune_tile!r}, for which the engine has no kernel in {fmt}, so its zeros could not be "
-            f"skipped; allowed with pack.format {fmt}: {', '.join(with_kernel)}",
+            f"skipped; allowed with pack.format {fmt}: {', '.join(with_kernel)}, and blocks RxC made of these",
         )
 
 
-def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matrix], complain: Complain) -> None:
+def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matrix], complain: Findings) -> None:
     """Refuse a sparsity at which the tiles on the diagonal would not fit among those that are kept."""
     from bench.sparsity.count import kept_count
     from bench.sparsity.tile import Tile
 
     prune = config.prune
+    if Tile.parse(prune_tile).runs_as is not None:  # a tile of one's own: the arm counts it
+        return
     if not prune.keep_diagonal or "gru.recurrent" not in prune.matrices or prune.sparsity is None:
         return
 
@@ -235,14 +229,14 @@ def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matri
         total = sum(tiles(known[name])[0] for name in prune.matrices)
     kept = kept_count(total, prune.sparsity)
     if diagonal > kept:
-        complain(
+        complain.incompatible(
             "prune.keep_diagonal",
             f"{diagonal} tiles {prune_tile!r} hold the diagonal, but prune.sparsity {prune.sparsity:g} keeps {kept} of "
             f"{total}; lower the sparsity, choose a smaller tile or leave this out",
         )
 
 
-def _check_numbers(config: TrialConfig, complain: Complain) -> None:
+def _check_numbers(config: TrialConfig, complain: Findings) -> None:
     train = config.train
     shares = train.shares
     total = shares.reg + shares.prune + shares.recover
@@ -252,7 +246,7 @@ def _check_numbers(config: TrialConfig, complain: Complain) -> None:
         complain("measure.metrics", "a metric is named twice")
 
 
-def _check_isa(isa: str, complain: Complain) -> None:
+def _check_isa(isa: str, complain: Findings) -> None:
     from bench import engine
 
     try:
@@ -261,7 +255,7 @@ def _check_isa(isa: str, complain: Complain) -> None:
         complain("simd.isa", str(error).removeprefix("isa: "))
 
 
-def _check_device(device: str, complain: Complain) -> None:
+def _check_device(device: str, complain: Findings) -> None:
     if device == "cpu":
         return
     import torch  # seconds, paid by those who ask for another device than the CPU

@@ -40,9 +40,11 @@ def config_hash(config: TrialConfig) -> str:
 def _applicable(config: TrialConfig) -> dict[str, str | int | float | bool | None]:
     regularized, pruned = config.reg.kind != "none", config.prune.kind != "none"
     applies = {
+        "plugins": bool(config.plugins),
         "reg": regularized,
         "prune": pruned,
         "prune.score": config.prune.kind == "magnitude",
+        "recover.kind": pruned,
         "train.shares": regularized or pruned,
         "train.dense_steps": config.model.init == "dense",
         "train.dense_lr": config.model.init == "dense",
@@ -67,22 +69,49 @@ def arm_name(config: TrialConfig) -> str:
 def _structure(config: TrialConfig) -> str:
     reg, prune = config.reg, config.prune
     if reg.kind == "none" and prune.kind == "none":
-        return {"shipped-small": "small-dense", "scratch": "dense-scratch"}.get(config.model.init, "dense-continued")
-    if prune.kind == "random":
-        stem = f"random-{prune.tile}"
-    elif reg.kind == "none":
-        stem = f"magnitude-{prune.tile}"
+        dense = {"shipped-small": "small-dense", "scratch": "dense-scratch"}.get(config.model.init, "dense-continued")
+        return dense + _manner(config)
+    if reg.kind == "none":
+        stem = f"{_word(prune.kind)}-{prune.tile}"
+    elif reg.tile is None:  # acts on no weights
+        stem = _word(reg.kind) + (f"-{prune.tile}" if prune.kind != "none" else "")
     elif reg.kind == "lasso":
         stem = f"lasso-{prune.tile or reg.tile}"
     else:
-        own = reg.tile if reg.tile in ("column", "gate-column", "row") else f"{_family(str(reg.tile))}-{reg.tile}"
+        named = reg.tile in ("column", "gate-column", "row", "unit")
+        own = str(reg.tile) if named else f"{_family(str(reg.tile))}-{reg.tile}"
         other = prune.tile if prune.tile not in (None, reg.tile) else ""
-        stem = f"{own}-on-{other}" if other else str(own)
+        stem = f"{own}-on-{other}" if other else own
+        if reg.kind != "group_lasso":
+            stem = f"{_word(reg.kind)}-{stem}"
     if reg.kind != "none" and reg.form == "subgradient":
         stem += "-subgradient"
+    if reg.kind != "none" and prune.kind not in ("none", "magnitude"):
+        stem += f"-{_word(prune.kind)}"
+    stem += _manner(config)
     if prune.kind == "none" or prune.sparsity is None:
         return f"{stem}-unpruned"
     return f"{stem}-s{round(prune.sparsity * 100, 4):g}"
+
+
+def _manner(config: TrialConfig) -> str:
+    """Return what else sets an arm apart from one of the same method and tile."""
+    prune, recover = config.prune, config.recover
+    pruned = prune.kind != "none"
+    words = [
+        (pruned and prune.permute, "permuted"),
+        (pruned and ":" in prune.scope, prune.scope.replace(":", "of")),
+        (pruned and prune.keep_diagonal, "diagonal"),
+        (pruned and prune.gate_sparsity is not None, "gates"),
+        (recover.kind != "finetune", recover.kind),
+        (recover.distil > 0, f"distil{recover.distil:g}"),
+        (config.pack.delta > 0, f"delta{config.pack.delta:g}"),
+    ]
+    return "".join(f"-{word}" for given, word in words if given)
+
+
+def _word(kind: str) -> str:
+    return kind.replace("_", "-")
 
 
 def run_name(number: int, arm: str, seed: int) -> str:
@@ -99,7 +128,7 @@ def _leaves(config: TrialConfig) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
 
     def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict) and list(value) != ["grid"]:
+        if isinstance(value, dict) and not prefix.endswith(".options"):
             for key, item in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, item)
         else:
@@ -111,7 +140,7 @@ def _leaves(config: TrialConfig) -> list[tuple[str, Any]]:
 
 def _text(value: Any) -> str | int | float | bool | None:
     if isinstance(value, dict):
-        return "grid:" + ",".join(f"{item:g}" for item in value["grid"])
+        return ",".join(f"{key}={_text(item)}" for key, item in sorted(value.items())) or None
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
     assert value is None or isinstance(value, str | int | float | bool)

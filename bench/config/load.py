@@ -3,12 +3,14 @@
 import copy
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from bench.config import plugins
 from bench.config.check import CLASHES_REST_ON, resolve
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, dotted, read, unknown_key
@@ -38,8 +40,10 @@ def validate(document: Document) -> TrialConfig:
     Raises
     ------
     ConfigError
-        All problems found: values that are wrong by themselves, and what the right ones cannot mean together.
+        A plug-in that cannot be loaded; else all problems found: values that are wrong by themselves, and what the
+        right ones cannot mean together.
     """
+    document = plugins.load(document)
     wrong: list[ErrorDetails] = []
     try:
         config = TrialConfig.model_validate(document.data)
@@ -49,7 +53,11 @@ def validate(document: Document) -> TrialConfig:
     resolved, clashes = resolve(config)
     problems = [_problem(document, item) for item in wrong]
     doubtful = [_meant(item) for item in wrong]
-    problems += [document.problem(keys, text) for keys, text in clashes if not _rests_on(keys, doubtful)]
+    problems += [
+        replace(document.problem(clash.keys, clash.message), incompatible=clash.incompatible)
+        for clash in clashes
+        if not _rests_on(clash.keys, doubtful)
+    ]
     if problems:
         raise ConfigError(_in_file_order(problems))
     return resolved
@@ -123,6 +131,9 @@ def _problem(document: Document, item: ErrorDetails) -> Problem:
         section = section_at(keys)
         names = f": {', '.join(allowed_keys(section))}" if section else ""
         return document.problem(keys, f"got {got!r}, expected a section of keys{names}")
+    if kind == "method":
+        allowed = item["ctx"]["expected"].split(", ")
+        return document.problem(keys, f"got {got!r}, expected one of {', '.join(allowed)}{did_you_mean(got, allowed)}")
     if kind == "literal_error":
         allowed = _choices(keys) or [str(item["ctx"]["expected"])]
         return document.problem(keys, f"got {got!r}, expected one of {', '.join(allowed)}{did_you_mean(got, allowed)}")

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bench.config.schema import LambdaGrid, TrialConfig
+from bench.config.schema import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def _name(annotation: Any) -> str:
         return " or ".join(_name(argument) for argument in arguments if argument is not NoneType)
     if origin is tuple:
         return f"list of: {_name(arguments[0])}"
-    if annotation is LambdaGrid:
-        return "{grid: [...]}"
+    if origin is dict:
+        return "section"
     return {str: "text", int: "whole number", float: "number", bool: "true, false"}.get(annotation, str(annotation))
 
 

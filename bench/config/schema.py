@@ -5,7 +5,7 @@ The text under each field is its documentation: `lanewise trial --keys` and the 
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 MatrixName = Literal["gru.recurrent", "gru.cond", "gru.embed", "head.fc", "head.out"]
@@ -28,28 +28,12 @@ def _comma_tuple(value: Any) -> Any:
     return _tuple(value)
 
 
-class LambdaGrid(BaseModel):
-    """Candidates of lambda, tried in order of size; the best validation NLL decides."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    grid: tuple[float, ...]
-
-
-def _lambda(value: Any) -> float | str | LambdaGrid:
-    if isinstance(value, LambdaGrid) or value == "controlled":
-        return value  # type: ignore[no-any-return]
+def _lambda(value: Any) -> float | str:
+    if value == "controlled":
+        return "controlled"
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
         return float(value)
-    if isinstance(value, dict) and list(value) == ["grid"] and isinstance(value["grid"], list) and value["grid"]:
-        grid = [_lambda(item) for item in value["grid"]]
-        if all(isinstance(item, float) for item in grid) and len(set(grid)) == len(grid):
-            return LambdaGrid(grid=tuple(grid))  # type: ignore[arg-type]
-    raise PydanticCustomError("lambda", "expected a number >= 0, 'controlled', or {grid: [distinct numbers]}")
-
-
-def _plain_lambda(value: float | str | LambdaGrid) -> float | str | dict[str, list[float]]:
-    return {"grid": list(value.grid)} if isinstance(value, LambdaGrid) else value
+    raise PydanticCustomError("lambda", "expected a number >= 0, or 'controlled'")
 
 
 class Section(BaseModel):
@@ -128,21 +112,38 @@ class Train(Section):
     their results are never mixed: an arm or a dense model trained on one is not taken for one trained on the other."""
 
 
-class Reg(Section):
-    """The regularizer: lambda * sum over tiles of sqrt(tile size) * l2 norm of the tile."""
+Options = dict[str, float | int | str | bool]
 
-    kind: Literal["none", "lasso", "group_lasso"] = "none"
-    """`lasso` is the tile 1x1; `group_lasso` needs a larger `reg.tile`."""
+
+def _method(role: Literal["regularizer", "pruner"]) -> AfterValidator:
+    """Check a method's name against the table of methods, which plug-ins may have added to."""
+
+    def check(name: str) -> str:
+        from bench.sparsity.catalogue import names
+
+        if name not in names(role):
+            raise PydanticCustomError("method", "expected one of {expected}", {"expected": ", ".join(names(role))})
+        return name
+
+    return AfterValidator(check)
+
+
+class Reg(Section):
+    """The regularizer, which pulls weights to zero before and while they are pruned."""
+
+    kind: Annotated[str, _method("regularizer")] = "none"
+    """`lasso` (its tile is 1x1), `group_lasso` (lambda * sum over tiles of sqrt(tile size) * l2 norm of the tile), or
+    another that `lanewise methods` lists."""
+    options: Options = Field(default_factory=dict)
+    """The regularizer's own hyper-parameters, as `lanewise methods` lists them."""
     tile: str | None = None
     """Group of weights: `16x1` (16 rows of one column: a SIMD group), `1x16`, `column`, `gate-column`, `simd` (= Gx1
     with G = `simd.width`) or `simd-row` (= 1xG). By default 1x1 for lasso and `prune.tile` for group_lasso."""
     form: Literal["proximal", "subgradient"] = "proximal"
     """Group soft-threshold after each update, or a (decoupled) subgradient step."""
-    lambda_: Annotated[float | str | LambdaGrid, PlainValidator(_lambda), PlainSerializer(_plain_lambda)] = Field(
-        default="controlled", alias="lambda"
-    )
-    """A number; `controlled` (raised until `reg.target` of the tiles are zero when pruning begins: the fair default
-    when tiles are compared); or `{grid: [...]}` (each tried, the best validation NLL after recovery kept)."""
+    lambda_: Annotated[float | str, PlainValidator(_lambda)] = Field(default="controlled", alias="lambda")
+    """A number, or `controlled` (raised until `reg.target` of the tiles are zero when pruning begins: the fair default
+    when tiles are compared). `tune` tries several."""
     target: float | None = Field(default=None, gt=0, lt=1)
     """Share of zero tiles that `lambda: controlled` steers to before pruning; by default half of `prune.sparsity`."""
 
@@ -150,23 +151,54 @@ class Reg(Section):
 class Prune(Section):
     """What is pruned, and how."""
 
-    kind: Literal["none", "magnitude", "random"] = "none"
-    """`magnitude` prunes the tiles of least score; `random` is the control that draws tiles by `seed.recover`."""
+    kind: Annotated[str, _method("pruner")] = "none"
+    """`magnitude` prunes the tiles of least score; `random` is the control that draws tiles by `seed.recover`;
+    `lanewise methods` lists the others."""
+    options: Options = Field(default_factory=dict)
+    """The method's own hyper-parameters, as `lanewise methods` lists them."""
     tile: str | None = None
-    """Tile that is kept or pruned as one, hence the kernel that runs it; by default `reg.tile`, or 1x1."""
+    """Tile that is kept or pruned as one, hence the kernel that runs it; by default `reg.tile`, or 1x1. `unit` prunes
+    hidden units (rows of every gate, recurrent column, the next layer's column): a smaller dense model."""
     matrices: Annotated[tuple[MatrixName, ...], BeforeValidator(_comma_tuple)] = ("gru.recurrent",)
     """Matrices that share the budget; `prune.sparsity` counts these and no others. A list or a comma string."""
     sparsity: float | None = Field(default=None, ge=0, le=1)
     """Pruned share of `prune.matrices` (0.7 leaves 30 %)."""
+    gate_sparsity: Annotated[tuple[float, ...] | None, BeforeValidator(_tuple)] = None
+    """Sparsity of each gate (reset, update, candidate), whose mean is `prune.sparsity`; needs `scope: gate`."""
+    permute: bool = False
+    """Reorder the hidden units before tiles are formed, so that rows that need the same inputs share tiles (1xN with
+    rearrangement, arXiv 2105.14713). The network computes the same; it costs nothing at run time."""
     schedule: Literal["cubic", "one-shot", "progress5", "staged", "linear"] = "cubic"
     """Gradual over the share `prune` (`cubic` is fast first, `progress5` slow first, `staged` in four jumps, `linear`),
     or `one-shot`: all at once at its start."""
-    scope: Literal["global", "matrix", "gate"] = "matrix"
-    """The budget within which tiles compete: all matrices together, each matrix, or each gate."""
+    scope: str = Field(default="matrix", pattern=r"^(global|matrix|gate|[1-9][0-9]?:[1-9][0-9]?)$")
+    """The budget within which tiles compete: all matrices together (`global`), each `matrix`, each `gate`; or `N:M`
+    (2:4, 4:8): of every M tiles in a row along the inputs, N are kept, so that `prune.sparsity` is 1 - N/M."""
     score: Literal["l2", "l1", "max", "l2-mean"] = "l2"
     """Norm of a tile by which tiles are ranked; `l2-mean` divides by the tile's size (it differs at edges only)."""
     keep_diagonal: bool = False
     """Keep the tiles on the diagonal of each gate of gru.recurrent; they count within the budget."""
+
+
+class Recover(Section):
+    """How the kept weights are trained again, once masks are final."""
+
+    kind: Literal["finetune", "rewind", "scratch"] = "finetune"
+    """`finetune` goes on with the weights as they are; `rewind` puts them back to the dense model's (arXiv 2003.02389);
+    `scratch` draws them anew: the control that tells whether the mask matters or only its size."""
+    distil: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the distance to the dense model's distributions in the training loss of all phases; the rest is NLL."""
+
+
+class Tune(Section):
+    """One hyper-parameter tried at several values: each trains the arm in full, the best validation NLL is kept."""
+
+    size: int = Field(default=0, ge=0, le=9)
+    """How many values (0: none tried): a grid between the bounds that `lanewise methods` lists for the method."""
+    key: str | None = None
+    """Which: a dotted key such as `train.lr`, `reg.lambda` or `prune.options.alpha`; by default the method's own."""
+    grid: Annotated[tuple[float, ...] | None, BeforeValidator(_tuple)] = None
+    """Values to try, in place of `size`."""
 
 
 class Pack(Section):
@@ -177,6 +209,9 @@ class Pack(Section):
     output layer stays f32, which int8 would cost 0.03 bit)."""
     tables: Literal["f32", "bf16", "int8"] | None = None
     """Number format of the embedding tables in memory; by default f32 with `pack.format: f32`, else bf16."""
+    delta: float = Field(default=0.0, ge=0, le=1)
+    """Delta threshold on the GRU's state: a recurrent column whose state moved by no more than this since it was last
+    used is skipped (arXiv 1612.05571); needs a recurrent matrix that is dense or pruned by `column`. 0: none."""
 
 
 class Simd(Section):
@@ -225,11 +260,16 @@ class TrialConfig(Section):
     """What the model does."""
     arm: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$")
     """Name of the arm in tables; by default made from what it is, such as `simd-16x1-s70`."""
+    plugins: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
+    """Python files that add methods and tiles of your own (`docs/add-a-method.md`), in the folder of the file that
+    names them or below. They are run as they are: name none that you have not read."""
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
     reg: Reg = Reg()
     prune: Prune = Prune()
+    recover: Recover = Recover()
+    tune: Tune = Tune()
     pack: Pack = Pack()
     simd: Simd = Simd()
     seed: Seed = Seed()

@@ -38,6 +38,8 @@ class Problem:
     origin: Origin
     keys: Keys
     message: str
+    incompatible: bool = False
+    """Whether each value is right by itself and only their combination cannot exist."""
 
     def __str__(self) -> str:
         key = dotted(self.keys)

@@ -12,7 +12,7 @@ def isas() -> list[str]:
     """ISAs that this host runs, best last.
 
     Of `scalar`; `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ), `avx512vnni` (with VNNI, BF16 and VBMI too);
-    `neon`.
+    `neon`, `neon-dot` (with the int8 dot product, ARMv8.2).
     """
     return list(core.host_isas())
 

@@ -4,7 +4,8 @@ Zero tiles are left out, kept tiles stay whole even where they hold zeros, and w
 mask, because a packer that silently writes every tile is fast to write and slow to run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from bench.sparsity.tile import Tile
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 
 PANEL_ROWS, SMALL_PANEL_ROWS = 64, 16
 MAX_EXTENT = 65536
@@ -29,14 +31,16 @@ class PackedMatrix:
 
     Attributes
     ----------
-    tile, layout, tile_rows, tile_cols, gates
-        What it is; `gates` is 1 where tiles run over all of them.
+    tile
+        By which it was pruned.
+    layout, tile_rows, tile_cols, gates
+        How it is stored; `gates` is 1 where tiles run over all of them.
     number
         `f32`, `bf16` or `int8`.
     weights, index, counts, scales
-        Contents: float32, uint16 (bf16) or int8; uint16; uint32; float32 (rows, of int8 only).
+        Contents: float32, uint16 (bf16) or int8; uint16; uint32; float32 (rows stored, of int8 only).
     blocks
-        Kept tiles (of `dense`: one).
+        Kept tiles by which it was pruned (of `dense`: one).
     nonzeros
         Kept weights, padding not counted.
     """
@@ -57,6 +61,11 @@ class PackedMatrix:
     nonzeros: int
 
     @property
+    def runs_as(self) -> str:
+        """Tile of the kernel that runs it, see `table.runs_as`."""
+        return f"{self.tile_rows}x{self.tile_cols}" if self.layout.endswith("_group") else self.tile
+
+    @property
     def bytes(self) -> int:
         """Bytes stored."""
         return self.weights.nbytes + self.index.nbytes + self.counts.nbytes + self.scales.nbytes
@@ -66,6 +75,8 @@ def pack_matrix(
     weight: npt.ArrayLike, tile: str, mask: Mask | None = None, gates: int = 1, fmt: str = "f32"
 ) -> PackedMatrix:
     """Pack W (out, in), whose rows stack `gates` equal gates.
+
+    A tile without a kernel of its own is stored as those smaller tiles that `table.runs_as` names.
 
     Parameters
     ----------
@@ -82,7 +93,11 @@ def pack_matrix(
         If weights are not finite, the mask splits a tile, or a dense matrix is given a mask with holes.
     """
     w = np.ascontiguousarray(weight, dtype=np.float32)
-    _check(w, tile, mask, fmt)
+    runs_as = table.runs_as(tile, fmt)
+    _check(w, tile, mask)
+    if runs_as != tile:
+        whole, blocks = _whole_tiles(w, tile, mask, gates)
+        return replace(pack_matrix(w, runs_as, whole, gates, fmt), tile=tile, blocks=blocks)
     shape, k = (w.shape[0], w.shape[1]), CHUNK_COLUMNS[fmt]
     if mask is not None:
         w = np.where(mask, w, np.float32(0))
@@ -94,18 +109,17 @@ def pack_matrix(
         return _packed(tile, fmt, shape, gates, dense_layout(values, k), empty, empty, scales, 1, w.size)
 
     bands = Tile.parse(tile).extent(shape, gates)[0]
-    sizes = _tiles(np.ones(shape, dtype=np.bool_), tile, bands).sum(axis=-1)
-    if mask is None:
-        kept = (_tiles(w, tile, bands) != 0).any(axis=-1)
-    else:
-        counts = _tiles(mask, tile, bands).sum(axis=-1)
-        kept = counts > 0
-        split = int((kept & (counts < sizes)).sum())
-        if split:
-            raise LanewiseError(f"mask is not aligned to tile {tile}: {split} of {sizes.size} tiles are kept in part")
     layout, rows, cols = TILES[tile]
-    tiles = _tiles(values, tile, bands)
-    if layout == "compact":
+    sizes = _tiles(np.ones(shape, dtype=np.bool_), TILES[tile], bands).sum(axis=-1)
+    held = _tiles(w != 0 if mask is None else mask, TILES[tile], bands).sum(axis=-1)
+    kept = held > 0
+    if mask is not None:
+        _check_aligned(tile, held, sizes)
+    tiles = _tiles(values, TILES[tile], bands)
+    if layout == "kept_rows":
+        lines = [dense_layout(tiles[kept], k)]
+        scales = scales[kept[0]] if fmt == "int8" else scales
+    elif layout == "compact":
         lines = [dense_layout(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
     elif cols == 1:
         lines = [_chunks(line[keep].T, k) for line, keep in zip(tiles, kept, strict=True)]
@@ -130,11 +144,27 @@ def dense_layout(w: npt.NDArray[np.generic], k: int = 1) -> npt.NDArray[np.gener
     )
 
 
-def _check(w: Floats, tile: str, mask: Mask | None, fmt: str) -> None:
-    if not table.supports(tile):
-        raise UsageError(f"tile: no kernel for {tile!r}; these have one: {', '.join(table.tiles())}")
-    if not table.supports(tile, fmt):
-        raise UsageError(f"tile {tile}: no {fmt} kernel; in {fmt} these have one: {', '.join(table.tiles(fmt))}")
+def _whole_tiles(w: Floats, tile: str, mask: Mask | None, gates: int) -> tuple[Mask, int]:
+    """Mask of the tiles r x c that are kept, and their number."""
+    shape = (w.shape[0], w.shape[1])
+    bands, rows, cols = Tile.parse(tile).extent(shape, gates)
+    block = ("row_group", rows, cols)
+    sizes = _tiles(np.ones(shape, dtype=np.bool_), block, bands).sum(axis=-1)
+    held = _tiles(w != 0 if mask is None else mask, block, bands).sum(axis=-1)
+    if mask is not None:
+        _check_aligned(tile, held, sizes)
+    height = shape[0] // bands
+    kept = (held > 0).reshape(bands, -1, held.shape[1]).repeat(rows, axis=1)[:, :height]
+    return kept.repeat(cols, axis=2)[:, :, : shape[1]].reshape(shape), int((held > 0).sum())
+
+
+def _check_aligned(tile: str, held: npt.NDArray[np.int_], sizes: npt.NDArray[np.int_]) -> None:
+    split = int(((held > 0) & (held < sizes)).sum())
+    if split:
+        raise LanewiseError(f"mask is not aligned to tile {tile}: {split} of {sizes.size} tiles are kept in part")
+
+
+def _check(w: Floats, tile: str, mask: Mask | None) -> None:
     if w.ndim != 2 or max(w.shape) > MAX_EXTENT:
         raise UsageError(
             f"tile {tile}: expected a matrix of at most {MAX_EXTENT} rows and columns, got shape {w.shape}"
@@ -152,16 +182,19 @@ def _chunks(w: npt.NDArray[np.generic], k: int) -> npt.NDArray[np.generic]:
     return chunks.swapaxes(-3, -2).ravel()
 
 
-def _tiles(w: npt.NDArray[np.generic], tile: str, bands: int) -> npt.NDArray[np.generic]:
+def _tiles(w: npt.NDArray[Number], tile: tuple[str, int, int], bands: int) -> npt.NDArray[Number]:
     """Tiles of a matrix as (lines, tiles of a line, weights of a tile), zero-padded where a tile is incomplete.
 
-    A line is what a kernel runs through: a strip of G rows, a row, or (columns) a band. Weights lie row by row.
+    A line is what a kernel runs through: a strip of G rows, a row, (columns) a band or (rows) the matrix. Weights lie
+    row by row.
     """
-    layout, height, width = TILES[tile]
+    layout, height, width = tile
     rows, cols = w.shape
     banded = w.reshape(bands, rows // bands, cols)
     if layout == "compact":
         return banded.transpose(0, 2, 1)
+    if layout == "kept_rows":
+        return w[None]
     padded = np.pad(banded, ((0, 0), (0, -(rows // bands) % height), (0, -cols % width)))
     strips = padded.reshape(-1, height, padded.shape[2] // width, width)
     return strips.transpose(0, 2, 1, 3).reshape(len(strips), -1, height * width)

@@ -81,9 +81,9 @@ def bind(packed: PackedMatrix, isa: str) -> core.MatVec:
         If that ISA has no such kernel.
     """
     p = packed
-    if not table.supports(p.tile, p.number, isa):
-        have = [str(row["isa"]) for row in table.rows() if (row["tile"], row["format"]) == (p.tile, p.number)]
-        raise UsageError(f"isa: {isa} has no {p.number} kernel for tile {p.tile}; these have: {', '.join(have)}")
+    if not table.supports(p.runs_as, p.number, isa):
+        have = [str(row["isa"]) for row in table.rows() if (row["tile"], row["format"]) == (p.runs_as, p.number)]
+        raise UsageError(f"isa: {isa} has no {p.number} kernel for tile {p.runs_as}; these have: {', '.join(have)}")
     return core.MatVec(
         isa, p.layout, p.number, p.tile_rows, p.tile_cols, p.rows, p.cols, p.gates,
         p.weights.view(np.uint8), p.index, p.counts, p.scales,

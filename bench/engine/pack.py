@@ -31,6 +31,8 @@ _VECTORS = (
     "mel_mean", "mel_std", "band_scale", "embed", "cond.conv1.bias", "cond.conv2.bias",
     "gru.b_ih", "gru.b_hh", "head.fc.bias", "head.out.bias",
 )  # fmt: skip
+_SKIP = ("gru.skip.weight", "gru.skip.bias")
+"""Vectors of a GRU with skip gates (`bench.models.skip`)."""
 CONVOLUTIONS = ("cond.conv1.weight", "cond.conv2.weight")
 FILTERS = "pqmf.synthesis"
 
@@ -46,7 +48,8 @@ class PackInfo:
     nonzeros
         Numbers stored for the whole model: kept weights, embeddings, biases, scales; the filter bank is not counted.
     blocks
-        Kept tiles of each matrix that may be sparse, by state-dict key (1 for a dense one).
+        Kept pruning tiles of each matrix that may be sparse, by state-dict key (1 for a dense one), whichever smaller
+        tiles it is stored and run as.
     """
 
     bytes: int
@@ -62,6 +65,7 @@ def pack_vocoder(
     masks: Mapping[str, Mask] | None = None,
     fmt: Mapping[str, str] | str = "f32",
     tables: str = "f32",
+    delta: float | None = None,
 ) -> PackInfo:
     """Write a packed vocoder, atomically.
 
@@ -76,15 +80,18 @@ def pack_vocoder(
         Number format of all matrices, or by state-dict key (`GATES` and `CONVOLUTIONS`); those not named are f32.
     tables
         Number format of the embedding tables that loading makes: f32, bf16, or int8 with a scale per row.
+    delta
+        Threshold of a delta network (arXiv 1612.05571): a column of `gru.w_hh` whose state moved by no more than this
+        since it was last used is not read. None reads every column at every step.
 
     Raises
     ------
     UsageError
-        If a key is not a matrix that may be sparse (or have a format), or a tile has no kernel in its format or does
-        not fit.
+        If a key is not a matrix that may be sparse (or have a format), a tile has no kernel in its format or does
+        not fit, or `delta` is out of range or `gru.w_hh` stored so that single columns cannot be skipped.
     LanewiseError
-        If a tensor is missing, has the wrong shape, is not finite, is non-zero where its mask drops it, or a mask
-        splits a tile.
+        If the model is larger than the engine loads, a tensor is missing, has the wrong shape, is not finite, is
+        non-zero where its mask drops it, or a mask splits a tile.
     """
     tiles, masks = dict(tiles or {}), dict(masks or {})
     for key in [*tiles, *masks]:
@@ -98,12 +105,19 @@ def pack_vocoder(
         raise UsageError(f"tables: got {tables!r}, expected one of {', '.join(NUMBERS)}")
     dims, vectors, dense = _parts(arch, tensors)
     dims["table_bytes"] = table_bytes(dims["bands"], dims["hidden"], tables)
+    try:
+        core.check_dims(json.dumps(dims))
+    except LanewiseError as error:
+        raise LanewiseError(f"{path}: not packed, for the engine could not load it: {error}") from error
     matrices = {key: _pack(key, w, "dense", None, 1, numbers[key]) for key, w in dense.items()}
     for key, gates in GATES.items():
         weight, tile = _tensor(tensors, key), tiles.get(key, "dense")
         matrices[key] = _pack(key, weight, tile, masks.get(key), gates, numbers[key])
 
-    file = _assemble({"arch": dict(arch), "dims": dims, "tables": tables}, vectors, matrices)
+    head: dict[str, Any] = {"arch": dict(arch), "dims": dims, "tables": tables}
+    if delta is not None:
+        head["delta"] = _threshold(delta, matrices["gru.w_hh"])
+    file = _assemble(head, vectors, matrices)
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -124,6 +138,17 @@ def table_bytes(bands: int, hidden: int, tables: str) -> int:
     """Memory of the embedding tables: a row of 3 * hidden per band and level, in int8 with its scale."""
     row = 3 * hidden * np.dtype(DTYPES[tables]).itemsize + (4 if tables == "int8" else 0)
     return bands * 256 * row
+
+
+def _threshold(delta: float, recurrent: PackedMatrix) -> float:
+    if not 0 <= delta <= 1:
+        raise UsageError(f"delta: got {delta}, expected a threshold from 0 to 1 (of a state that lies within -1 and 1)")
+    if recurrent.number != "f32" or recurrent.layout not in ("dense", "compact"):
+        raise UsageError(
+            f"delta: skips columns of gru.w_hh as it runs, which needs it in f32 and dense or of tile column or "
+            f"gate-column, got {recurrent.number} {recurrent.tile}"
+        )
+    return float(np.float32(delta))
 
 
 def _numbers(fmt: Mapping[str, str] | str) -> dict[str, str]:
@@ -160,6 +185,9 @@ def _parts(
         "head.fc.bias": (head,), "head.out.weight": (bands * 3 * mixtures, head),
         "head.out.bias": (bands * 3 * mixtures,), FILTERS: (bands, filter_taps),
     }  # fmt: skip
+    gated = [key for key in _SKIP if key in tensors]
+    if gated:
+        shapes |= dict(zip(_SKIP, ((hidden,), (1,)), strict=True))
     for key, shape in shapes.items():
         if _tensor(tensors, key).shape != shape:
             raise LanewiseError(f"{key}: has shape {tensors[key].shape}, expected {shape}")
@@ -173,7 +201,7 @@ def _parts(
         "conv2_left": conv2_taps - 1 if causal else conv2_taps // 2,
         "pqmf_taps": filter_taps + -filter_taps % bands,
     }  # fmt: skip
-    vectors = {key: _tensor(tensors, key) for key in _VECTORS}
+    vectors = {key: _tensor(tensors, key) for key in (*_VECTORS, *gated)}
     vectors[FILTERS] = np.pad(filters, ((0, 0), (0, -filter_taps % bands)))
     dense = {key: w.transpose(0, 2, 1).reshape(len(w), -1) for key, w in zip(CONVOLUTIONS, (conv1, conv2), strict=True)}
     return dims, vectors, dense
@@ -213,10 +241,11 @@ def _assemble(head: dict[str, Any], vectors: dict[str, Floats], matrices: dict[s
         blobs.clear()
         head["vectors"] = [{"name": key, **place(values, start)} for key, values in vectors.items()]
         head["matrices"] = [
-            {"name": key, "tile": m.tile, "layout": m.layout, "number": m.number, "tile_rows": m.tile_rows,
-             "tile_cols": m.tile_cols, "rows": m.rows, "cols": m.cols, "gates": m.gates, "blocks": m.blocks,
-             "nonzeros": m.nonzeros, "weights": place(m.weights, start), "index": place(m.index, start),
-             "counts": place(m.counts, start), "scales": place(m.scales, start)}
+            {"name": key, "tile": m.tile, "runs_as": m.runs_as, "layout": m.layout, "number": m.number,
+             "tile_rows": m.tile_rows, "tile_cols": m.tile_cols, "rows": m.rows, "cols": m.cols, "gates": m.gates,
+             "blocks": m.blocks, "nonzeros": m.nonzeros,
+             "weights": place(m.weights, start), "index": place(m.index, start), "counts": place(m.counts, start),
+             "scales": place(m.scales, start)}
             for key, m in matrices.items()
         ]  # fmt: skip
         return json.dumps(head, sort_keys=True).encode("ascii")

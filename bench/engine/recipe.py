@@ -35,7 +35,7 @@ def recipe(fmt: str, tiles: Mapping[str, str] | None = None, tables: str | None 
     fmt
         f32, bf16 or int8.
     tiles
-        Tile of each sparse matrix, by state-dict key: embeddings of a tile that has no bf16 layout stay f32.
+        Tile of each sparse matrix, by state-dict key: embeddings of a tile that no bf16 kernel runs stay f32.
     tables
         Format of the tables; None takes bf16, f32 for f32.
 
@@ -47,7 +47,7 @@ def recipe(fmt: str, tiles: Mapping[str, str] | None = None, tables: str | None 
     for name, given in (("format", fmt), ("tables", tables or "f32")):
         if given not in NUMBERS:
             raise UsageError(f"{name}: got {given!r}, expected one of {', '.join(NUMBERS)}")
-    halves = "bf16" if table.supports((tiles or {}).get(_EMBED, "dense"), "bf16") else "f32"
+    halves = "bf16" if table.can_run((tiles or {}).get(_EMBED, "dense"), "bf16") else "f32"
     matrices = dict.fromkeys((*_CONVOLUTIONS, *_STEPS), fmt)
     matrices[_EMBED] = "f32" if fmt == "f32" else halves
     matrices[_OUT] = "f32" if fmt == "int8" else fmt

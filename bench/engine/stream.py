@@ -47,6 +47,11 @@ class Stream:
             audio.append(self._native.pull())
         return np.concatenate(audio)
 
+    @property
+    def skipped(self) -> float:
+        """As `Vocoder.skipped`, so far."""
+        return float(self._native.skipped)
+
     def finish(self) -> Floats:
         """End the utterance, get the audio that was held back: float32 (frames * hop,)."""
         self._finished = True

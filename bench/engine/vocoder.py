@@ -70,6 +70,17 @@ class Vocoder:
         return int(self.header["dims"]["steps_per_frame"])
 
     @property
+    def delta(self) -> float | None:
+        """Threshold of a delta network, see `bench.engine.pack.pack_vocoder`; None of a plain model."""
+        threshold: float | None = self.header.get("delta")
+        return threshold
+
+    @property
+    def skips(self) -> bool:
+        """Whether the GRU has skip gates, so that its state is updated at some steps only (`bench.models.skip`)."""
+        return any(vector["name"] == "gru.skip.weight" for vector in self.header["vectors"])
+
+    @property
     def table_bytes(self) -> int:
         """Memory of the embedding tables, which are computed when the file is loaded."""
         return int(self._native.table_bytes)
@@ -127,6 +138,24 @@ class Vocoder:
         """
         given = _levels(indices)
         return np.asarray(self._native.parameters(self._checked(mel), given))
+
+    def skipped(
+        self,
+        mel: Floats,
+        indices: Levels | None = None,
+        seed: int = 0,
+        utterance: int = 0,
+        temperature: float = 1.0,
+    ) -> float:
+        """Share of the recurrent matrix's columns, over all steps, that were left out; 0 without anything to skip.
+
+        By skip gates, all of them at a step that holds the state (so that this is the share of such steps), or by a
+        delta threshold, whose steps that make the whole product anew, which bounds rounding, leave out nothing. Of
+        `synthesize`, or of `teacher_force` where `indices` are given.
+        """
+        given = None if indices is None else _levels(indices)
+        temperature = _positive(temperature)
+        return float(self._native.skipped(self._checked(mel), given, seed, utterance, temperature))
 
     def stream(self, seed: int = 0, utterance: int = 0, temperature: float = 1.0) -> Stream:
         """Start an utterance whose frames come piece by piece; parameters as in `synthesize`."""

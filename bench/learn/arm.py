@@ -4,83 +4,84 @@ Every arm of a comparison spends the same steps on the same batches; an arm with
 as dense-continued does) for those steps instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.learn.dataset import ClipData, Segments
-from bench.learn.evaluate import mean_nll
+from bench.learn.calibration import second_moments
 from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
-from bench.models.wavernn import MATRICES, SubbandWaveRNN
-from bench.sparsity.control import FixedLambda, LambdaControl, LambdaPoint, TargetSparsity
-from bench.sparsity.masks import achieved_sparsity, apply_masks_
-from bench.sparsity.pruner import magnitude_masks, random_masks
-from bench.sparsity.regularizer import Form, GroupLasso
+from bench.learn.recovery import Kind as RecoverKind
+from bench.learn.recovery import Recovery
+from bench.learn.structure import groups_of, reorder_units_
+from bench.learn.task import Task
+from bench.sparsity import catalogue
+from bench.sparsity.grid import Score
+from bench.sparsity.groups import Groups
+from bench.sparsity.masks import achieved_sparsity
+from bench.sparsity.method import Method, Option, Phases, Pruner, Target
 from bench.sparsity.schedule import Kind, Schedule
 from bench.sparsity.tile import Tile
-
-LAMBDA_MAX = 1.0
-"""Ceiling of a controlled lambda: beyond it Adam's updates, about one learning rate each, could defend no weight."""
 
 
 @dataclass(frozen=True)
 class Regularization:
-    """A group Lasso on the arm's matrices during the first phase and while pruning goes on.
-
-    A controlled lambda falls to zero by itself once pruning leaves more zero groups than its target.
+    """What pulls groups to zero during the first phase and while pruning goes on.
 
     Attributes
     ----------
     tile
         Its groups.
-    form
-        "proximal" or "subgradient".
-    lam
-        A number; "controlled" to reach a share `target` of zero groups at the end of the first phase.
-    target
-        Share of zero groups that a controlled lambda steers to.
+    kind
+        A regularizer of `bench.sparsity.catalogue`.
+    options
+        Its `form`, `lambda` and `target`, and its own hyper-parameters.
     """
 
     tile: Tile
-    form: Form = "proximal"
-    lam: float | Literal["controlled"] = "controlled"
-    target: float = 0.0
+    kind: str = "group_lasso"
+    options: Mapping[str, Option] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is pruned; see `bench.sparsity.pruner` and `bench.sparsity.schedule` for the words."""
+    """What is pruned, and how: the words of the configuration's `prune` section.
+
+    With `permute` the dense model's hidden units are reordered before anything else; the order is among the facts.
+    """
 
     tile: Tile
     sparsity: float
-    kind: Literal["magnitude", "random"] = "magnitude"
+    kind: str = "magnitude"
     schedule: Kind = "cubic"
-    scope: Literal["global", "matrix", "gate"] = "matrix"
-    score: Literal["l2", "l1", "max", "l2-mean"] = "l2"
+    scope: str = "matrix"
+    score: Score = "l2"
     keep_diagonal: bool = False
+    gate_sparsity: tuple[float, ...] | None = None
+    permute: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """Everything that decides an arm, besides the dense model, the clips and the seed.
+    """Everything that decides an arm, besides the dense model, the task and the seed.
 
     Attributes
     ----------
     optimisation
         Steps and learning rate of all phases together.
     matrices
-        Public names (`bench.models.wavernn.MATRICES`) of what is regularised and pruned.
+        Public names (`Task.matrices`) of what is regularised and pruned.
     reg, prune
         None for a phase the arm does not have.
+    recover, distil
+        How weights are trained once masks are final, and the weight of the distance to the dense start in the loss:
+        see `bench.learn.recovery`.
     reg_steps, prune_steps
         Lengths of the first two phases; the rest is recovery.
-    batch, frames
-        Segments per step, frames per segment.
     validate_every, checkpoint_every
         Steps between points of the validation curve, between checkpoints.
     """
@@ -89,12 +90,25 @@ class ArmPlan:
     matrices: tuple[str, ...] = ("gru.recurrent",)
     reg: Regularization | None = None
     prune: Pruning | None = None
+    recover: RecoverKind = "finetune"
+    distil: float = 0.0
     reg_steps: int = 0
     prune_steps: int = 0
-    batch: int = 32
-    frames: int = 10
     validate_every: int = 50
     checkpoint_every: int = 50
+
+    @property
+    def phases(self) -> Phases:
+        """When each phase ends."""
+        one_shot = self.prune is not None and self.prune.schedule == "one-shot"
+        prune_end = self.reg_steps + (0 if one_shot else self.prune_steps)
+        return Phases(self.reg_steps, prune_end, self.optimisation.steps)
+
+    def pruned_groups(self, model: nn.Module, task: Task) -> Groups:
+        """Return what is kept or pruned as one."""
+        what = self.prune
+        assert what is not None, "the arm prunes"
+        return groups_of(model, task, self.matrices, what.tile, what.scope, what.gate_sparsity, what.keep_diagonal)
 
 
 @dataclass
@@ -118,94 +132,168 @@ class ArmResult:
     model
         With pruned weights at zero.
     masks, tiles
-        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm.
+        By state-dict key: kept weights (out, in) bool, and the pruning tile's name. Empty for a dense arm. Of tile
+        `unit`, those of every matrix that the units lie in.
     curves
         Of training.
     lambda_
         Last lambda of the first phase; None without regularizer.
     milestones
-        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "recovered"; what the
-        penalty costs and what pruning costs stay apart.
+        Validation NLL: "start", "penalised" (before any pruning), "pruned" (masks final), "restarted" (weights
+        rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
+    facts
+        What the methods have to say for themselves; `permute`: the order of hidden units (`reorder_units_`).
     """
 
-    model: SubbandWaveRNN
+    model: nn.Module
     masks: dict[str, Tensor]
     tiles: dict[str, str]
     curves: Curves
     lambda_: float | None
     milestones: dict[str, float]
+    facts: dict[str, Any]
 
 
-class _Sparsifier:
-    """Acts after each update: regularizer's step, new masks, masked weights at zero."""
+def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
+    """Return the plan's regularizer and pruner, acting on the model."""
+    named = dict(model.named_parameters())
+    pruned = plan.pruned_groups(model, task) if plan.prune is not None else None
 
-    def __init__(self, model: SubbandWaveRNN, plan: ArmPlan, seed: int) -> None:
-        self.plan = plan
-        self.keys = [MATRICES[name][0] for name in plan.matrices]
-        self.gates = {MATRICES[name][0]: MATRICES[name][1] for name in plan.matrices}
-        parameters = dict(model.named_parameters())
-        self.weights = {key: parameters[key] for key in self.keys}
-        self.masks: dict[str, Tensor] = {}
-        self.seed = seed
-        self.lam = 0.0
-        self.schedule: Schedule | None = None
-        self.prune_end = plan.reg_steps + plan.prune_steps
-        if plan.prune is not None:
-            kind, start = plan.prune.schedule, plan.reg_steps
-            self.schedule = Schedule(kind, plan.prune.sparsity, start, max(self.prune_end, start))
-            if kind == "one-shot":
-                self.prune_end = start
-        if plan.reg is not None:
-            self.lasso = GroupLasso(plan.reg.tile, plan.reg.form)
-            self.control = self._control(plan)
+    def target(groups: Groups, schedule: Schedule | None, score: Score, options: Mapping[str, Option]) -> Target:
+        rate, calibrate = plan.optimisation.rate, second_moments(model, task, groups.keys)
+        weights = {key: named[key] for key in groups.keys}
+        return Target(model, weights, groups, plan.phases, schedule, rate, seed, score, options, calibrate)
 
-    @staticmethod
-    def _control(plan: ArmPlan) -> LambdaControl:
-        reg = plan.reg
-        assert reg is not None
-        tolerance = 2 * plan.optimisation.rate if reg.form == "subgradient" else 0.0
-        if reg.lam != "controlled":
-            return FixedLambda(reg.lam, reg.form, tolerance)
-        ramp = Schedule("linear", reg.target, 0, max(plan.reg_steps - 1, 0))
-        return TargetSparsity(ramp, reg.form, tolerance, lam_max=LAMBDA_MAX)
+    reg = pruner = None
+    if plan.reg is not None:
+        how = plan.reg
+        groups = groups_of(model, task, plan.matrices, how.tile)
+        reg = catalogue.load("regularizer", how.kind)(target(groups, None, "l2", how.options))
+    if plan.prune is not None and pruned is not None:
+        what = plan.prune
+        schedule = Schedule(what.schedule, what.sparsity, plan.phases.reg_end, plan.phases.prune_end)
+        made = catalogue.load("pruner", what.kind)(target(pruned, schedule, what.score, what.options))
+        assert isinstance(made, Pruner), "a pruner of the catalogue is a Pruner"
+        pruner = made
+    return reg, pruner
 
-    @torch.no_grad()
+
+class _Run:
+    """An arm while it trains: its methods, its curves and its checkpoint."""
+
+    def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, path: Path | None) -> None:
+        self.model, self.task, self.plan, self.path = model, task, plan, path
+        self.recovery = Recovery(plan.recover, plan.distil, model, task, plan.phases, seed)
+        self.reg, self.pruner = build_methods(model, task, plan, seed)
+        self.methods: dict[str, Method] = {
+            name: method for name, method in (("reg", self.reg), ("prune", self.pruner)) if method is not None
+        }
+        self.fit = Fit(model, plan.optimisation, self.loss, self.after_step)
+        self.curves, self.milestones = Curves(), dict[str, float]()
+        self.lambda_: float | None = None
+
+    def loss(self, step: int) -> tuple[Tensor, Tensor]:
+        total, bits = self.recovery.loss(self.model, self.task.batches(step))
+        for method in self.methods.values():
+            penalty = method.penalty(step)
+            if penalty is not None:
+                total = total + penalty
+        return total, bits
+
     def after_step(self, step: int, rate: float) -> None:
-        """`step` counts updates from 0."""
-        done = step + 1
-        self.lam = 0.0
-        if self.plan.reg is not None and step < max(self.prune_end, self.plan.reg_steps):
-            rms = torch.cat([self.lasso.rms(w, self.gates[k]) for k, w in self.weights.items()])
-            self.lam = self.lasso.lam = self.control.update(step, rms, rate)
-            for key, weight in self.weights.items():
-                self.lasso.step_(weight, self.gates[key], rate)
-        if self.schedule is not None and done >= self.plan.reg_steps and done <= self.prune_end:
-            self.prune(self.schedule.sparsity_at(done))
-        apply_masks_(self.weights, self.masks)
+        for method in self.methods.values():
+            method.after_step(step, rate)
 
-    def prune(self, sparsity: float) -> None:
-        """Make the masks of a sparsity, never giving back what is pruned already."""
-        how = self.plan.prune
-        assert how is not None
-        weights = {key: weight.detach() for key, weight in self.weights.items()}
-        tiles = dict.fromkeys(self.keys, how.tile)
-        diagonal = ["gru.w_hh"] if how.keep_diagonal and "gru.w_hh" in weights else False
-        previous = self.masks if self.masks else None
-        if how.kind == "random":
-            generator = torch.Generator().manual_seed(self.seed)
-            self.masks = random_masks(weights, tiles, self.gates, sparsity, generator, how.scope, diagonal, previous)
-        else:
-            self.masks = magnitude_masks(weights, tiles, self.gates, sparsity, how.score, how.scope, diagonal, previous)
+    def begin(self) -> None:
+        self.milestones["start"] = self.validate(0)
+        for method in self.methods.values():
+            method.begin()
+        if self.plan.phases.prune_end == 0:  # pruned at once, before the first step, or never
+            if self.pruner is not None:
+                self.milestones["pruned"] = self.measure()
+            self.restart()
+
+    def restart(self) -> None:
+        """Put weights back, where the plan says so; the masks are final."""
+        if self.plan.recover == "finetune":
+            return
+        self.recovery.restart(self.model)
+        if self.pruner is not None:
+            self.pruner.apply_()
+        self.fit.forget()
+        self.milestones["restarted"] = self.measure()
+
+    def validate(self, step: int) -> float:
+        if not self.curves.valid_step or self.curves.valid_step[-1] != step:
+            outcome = self.measure()
+            self.curves.valid_step.append(step)
+            self.curves.valid_nll.append(outcome)
+        return self.curves.valid_nll[-1]
+
+    def measure(self) -> float:
+        """Validate in evaluation mode, in which gates and the like are not random."""
+        self.model.eval()
+        try:
+            return self.task.validate(self.model)
+        finally:
+            self.model.train()
+
+    def hear(self, step: int, bits: float) -> None:
+        """Keep the curves of a step that was done (counted from 1)."""
+        plan = self.plan
+        lam = self.reg.lam if self.reg is not None else self.pruner.lam if self.pruner is not None else 0.0
+        if self.reg is not None and step <= plan.reg_steps:
+            self.lambda_ = lam
+        self.curves.step.append(step)
+        self.curves.train_nll.append(bits)
+        self.curves.sparsity.append(self.sparsity())
+        self.curves.lam.append(lam)
+        if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
+            self.milestones["penalised"] = self.validate(step)
+        if plan.prune is not None and step == plan.phases.prune_end:
+            self.milestones["pruned"] = self.validate(step)
+        if step == plan.phases.prune_end:
+            self.restart()  # before the checkpoint of this step, so that a resumed run does not restart again
+        if step % plan.validate_every == 0 or step == plan.optimisation.steps:
+            self.validate(step)
+        if step % plan.checkpoint_every == 0:
+            self.save()
 
     def sparsity(self) -> float:
-        """Pruned share of the arm's matrices together."""
-        return achieved_sparsity(self.masks)
+        """Pruned share of the plan's matrices: what units lose elsewhere is not counted."""
+        masks = self.pruner.masks if self.pruner is not None else {}
+        keys = [self.task.matrices[name][0] for name in self.plan.matrices]
+        return achieved_sparsity({key: masks[key] for key in keys if key in masks})
+
+    def save(self) -> None:
+        if self.path is None:
+            return
+        extra: dict[str, Any] = {
+            "curves": vars(self.curves),
+            "milestones": self.milestones,
+            "lambda": self.lambda_,
+            "methods": {name: method.state() for name, method in self.methods.items()},
+        }
+        tensors = {
+            f"{name}/{key}": value for name, method in self.methods.items() for key, value in method.tensors().items()
+        }
+        self.fit.save(self.path, extra, tensors)
+
+    def restore(self, path: Path) -> None:
+        done = Fit.steps_done(path)
+        for method in self.methods.values():
+            method.resume(done)
+        extra, tensors = self.fit.restore(path)
+        self.curves, self.milestones = Curves(**extra["curves"]), extra["milestones"]
+        self.lambda_ = extra["lambda"]
+        for name, method in self.methods.items():
+            own = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
+            method.restore(extra["methods"][name], own)
 
 
 def train_arm(
-    model: SubbandWaveRNN,
-    train: list[ClipData],
-    valid: list[ClipData],
+    model: nn.Module,
+    task: Task,
     plan: ArmPlan,
     *,
     seed: int,
@@ -218,12 +306,12 @@ def train_arm(
     ----------
     model
         The dense start, on the device to train on.
-    train, valid
-        Training clips, and validation clips (curves only; nothing is chosen here).
+    task
+        Batches, loss and validation (curves only; nothing is chosen here).
     plan
         The arm.
     seed
-        Decides the segments drawn and random masks.
+        Decides random masks and other draws of methods; the batches are the task's.
     checkpoint_dir
         Holds `arm.resume` while the arm is unfinished; None keeps no checkpoint.
     on_step
@@ -233,64 +321,31 @@ def train_arm(
     -------
     ArmResult
     """
-    segments = Segments(train, model.arch, model.band_scale.cpu().numpy(), plan.batch, plan.frames)
-    sparsifier = _Sparsifier(model, plan, seed)
-    fit = Fit(model, plan.optimisation, lambda step: segments(step, seed), sparsifier.after_step)
-    curves, milestones = Curves(), dict[str, float]()
     path = checkpoint_dir / "arm.resume" if checkpoint_dir is not None else None
-    steps = plan.optimisation.steps
-
-    def validate(step: int) -> float:
-        if not curves.valid_step or curves.valid_step[-1] != step:
-            bits = mean_nll(model, valid)
-            curves.valid_step.append(step)
-            curves.valid_nll.append(bits)
-        return curves.valid_nll[-1]
-
-    def save() -> None:
-        if path is not None:
-            extra: dict[str, Any] = {"curves": vars(curves), "milestones": milestones}
-            if plan.reg is not None:
-                extra["lambda"] = sparsifier.control.curve
-            fit.save(path, extra, sparsifier.masks)
-
+    facts: dict[str, Any] = {}
+    if plan.prune is not None and plan.prune.permute:  # the same order when the run is resumed
+        groups = plan.pruned_groups(model, task)
+        facts["permute"] = reorder_units_(model, task, groups, plan.prune.tile, plan.prune.sparsity)
+    run = _Run(model, task, plan, seed, path)
     if path is not None and path.is_file():
-        extra, sparsifier.masks = fit.restore(path)
-        curves, milestones = Curves(**extra["curves"]), extra["milestones"]
-        if plan.reg is not None:
-            sparsifier.control.curve = [LambdaPoint(*point) for point in extra["lambda"]]
+        run.restore(path)
     else:
-        milestones["start"] = validate(0)
+        run.begin()
 
     def hear(step: int, bits: float) -> None:
-        curves.step.append(step)
-        curves.train_nll.append(bits)
-        curves.sparsity.append(sparsifier.sparsity())
-        curves.lam.append(sparsifier.lam)
-        if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
-            milestones["penalised"] = validate(step)
-        if plan.prune is not None and step == sparsifier.prune_end:
-            milestones["pruned"] = validate(step)
-        if step % plan.validate_every == 0 or step == steps:
-            validate(step)
-        if step % plan.checkpoint_every == 0:
-            save()
+        run.hear(step, bits)
         try:
             if on_step is not None:
                 on_step(step, bits)
             interruption()
         except BaseException:
-            save()
+            run.save()
             raise
 
-    if plan.prune is not None and sparsifier.prune_end == 0:  # pruned at once, before the first step
-        sparsifier.prune(plan.prune.sparsity)
-        with torch.no_grad():
-            apply_masks_(sparsifier.weights, sparsifier.masks)
-        milestones["pruned"] = validate(0)
     with between_steps() as interruption:
-        fit.run(steps, hear)
-    milestones["recovered"] = validate(steps)
-    lams = [p.lam for p in sparsifier.control.curve if p.step < plan.reg_steps] if plan.reg is not None else []
-    tiles = dict.fromkeys(sparsifier.masks, plan.prune.tile.name) if plan.prune is not None else {}
-    return ArmResult(model, sparsifier.masks, tiles, curves, lams[-1] if lams else None, milestones)
+        run.fit.run(plan.optimisation.steps, hear)
+    run.milestones["recovered"] = run.validate(plan.optimisation.steps)
+    masks = run.pruner.masks if run.pruner is not None else {}
+    tiles = dict.fromkeys(masks, plan.prune.tile.name) if plan.prune is not None else {}
+    facts |= {name: found for name, method in run.methods.items() if (found := method.facts())}
+    return ArmResult(model, masks, tiles, run.curves, run.lambda_, run.milestones, facts)

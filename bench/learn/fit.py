@@ -10,12 +10,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import LanewiseError
-from bench.learn.dataset import Batch
-from bench.models import mixture
-from bench.models.wavernn import SubbandWaveRNN
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,22 @@ class Optimisation:
         return self.rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def nll_bits(model: SubbandWaveRNN, batch: Batch) -> Tensor:
-    """Mean NLL of a batch in bits per full-band sample (a scalar that can be differentiated)."""
-    device = model.band_scale.device
-    mel, previous, target = (torch.from_numpy(x).to(device) for x in batch)
-    return -mixture.log_prob(model(mel, previous), target).mean() / math.log(2)
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lies."""
+    return next(model.parameters()).device
+
+
+Loss = Callable[[int], tuple[Tensor, Tensor]]
+
+
+def task_loss(model: Any, batches: Callable[[int], Any], loss: Callable[[Any, Any], Tensor]) -> Loss:
+    """Return a loss for `Fit` that lowers what it reports: that of the task, nothing added."""
+
+    def of(step: int) -> tuple[Tensor, Tensor]:
+        found = loss(model, batches(step))
+        return found, found
+
+    return of
 
 
 @dataclass
@@ -77,15 +85,15 @@ class Fit:
         Trained in place.
     optimisation
         How.
-    batches
-        `batches(step)` gives the batch of a step.
+    loss
+        `loss(step)` gives what the step lowers, and what is reported of it: the task's own part, in bits.
     after_step
         Called after each update with (step, learning rate): proximal steps and masks act here, outside Adam's moments.
     """
 
-    model: SubbandWaveRNN
+    model: nn.Module
     optimisation: Optimisation
-    batches: Callable[[int], Batch]
+    loss: Loss
     after_step: Callable[[int, float], None] | None = None
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -103,11 +111,11 @@ class Fit:
             rate = self.optimisation.rate_at(self.step)
             for group in self._adam.param_groups:
                 group["lr"] = rate
-            loss = nll_bits(self.model, self.batches(self.step))
+            loss, reported = self.loss(self.step)
             self._adam.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, self.optimisation.clip)
-            bits = loss.item()
+            bits = reported.item()
             if not math.isfinite(bits):
                 raise LanewiseError(
                     f"training diverged at step {self.step} (loss {bits}); lower the learning rate ({rate:g})"
@@ -125,6 +133,12 @@ class Fit:
             self.curve.append((self.step, bits))
             if on_step is not None:
                 on_step(self.step, bits)
+
+    def forget(self) -> None:
+        """Drop what was learned of the weights that now are others: Adam's moments and the moving average."""
+        self._adam.state.clear()
+        if self._average:
+            self._average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
 
     def use_average(self) -> dict[str, Tensor]:
         """Put the averaged weights into the model; return the raw ones (to be put back by `load_state_dict`)."""
@@ -148,6 +162,12 @@ class Fit:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, partial, header)
         partial.replace(path)
 
+    @staticmethod
+    def steps_done(path: Path) -> int:
+        """Return how many steps a saved run has done."""
+        with safe_open(str(path), framework="pt") as file:
+            return int(file.metadata()["step"])
+
     def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Take up a saved run, if wished for more steps than it was planned for; return its `extra` and `tensors`.
 
@@ -169,7 +189,7 @@ class Fit:
                 f"{path}: checkpoint of another training plan ({header['optimisation']}); "
                 "give the same options (--steps may grow) or another output file"
             )
-        device = self.model.band_scale.device
+        device = device_of(self.model)
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
         self._average = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average/")}
         for name, parameter in self.model.named_parameters():

@@ -2,10 +2,8 @@
 
 A controller is asked once a step, between the optimiser's update and the regularizer's own step:
 
-    regularizer.lam = control.update(step, regularizer.rms(w, gates), lr)
-    regularizer.step_(w, gates, lr)
-
-For several matrices under one lambda, pass the concatenation of their groups' root mean squares.
+    regularizer.lam = control.update(step, regularizer.rms(weights), lr)
+    regularizer.step_(weights, lr)
 """
 
 import math
@@ -137,23 +135,3 @@ def zero_share(rms: Tensor, pull: float, form: Form = "proximal", tolerance: flo
     # A proximal step stops at zero; a subgradient step passes through it, and leaves exact zeros alone.
     left = left.clamp_min(0) if form == "proximal" else left.abs().masked_fill(rms == 0, 0.0)
     return float((left <= tolerance).double().mean())
-
-
-def lambda_grid(low: float, high: float, count: int) -> list[float]:
-    """`count` lambdas from `low` to `high` inclusive, equally spaced in the logarithm.
-
-    Every regularizer tile gets a grid of the same `count`; validation chooses from it.
-
-    Raises
-    ------
-    UsageError
-        If the bounds are not 0 < low <= high or `count` is below 1 (below 2 when the bounds differ).
-    """
-    if not 0 < low <= high < math.inf or count < (1 if low == high else 2):
-        raise UsageError(
-            f"reg.lambda grid: got {count} values from {low} to {high}, expected 0 < low <= high, count >= 2"
-        )
-    if count == 1:
-        return [low]
-    ratio = math.log(high / low) / (count - 1)
-    return [low, *(low * math.exp(ratio * i) for i in range(1, count - 1)), high]

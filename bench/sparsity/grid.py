@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Order = Literal["l2", "l1", "max"]
 Score = Literal["l2", "l1", "max", "l2-mean"]
+ORDERS: tuple[Order, ...] = ("l2", "l1", "max")
+SCORES: tuple[Score, ...] = (*ORDERS, "l2-mean")
 
 
 class Grid:
@@ -82,13 +84,12 @@ class Grid:
         UsageError
             If `ord` is unknown.
         """
-        if ord not in ("l2", "l1", "max"):
-            raise UsageError(f"norm: got {ord!r}, allowed: l2, l1, max")
+        check_order(ord)
         blocks = self._blocks(w)
         if self._rows == self._cols == 1:
             return blocks.abs().flatten()
         if ord == "l2":
-            return _root(blocks.square().sum(dim=(2, 4))).flatten()  # 40 times faster than vector_norm on Gx1
+            return root(blocks.square().sum(dim=(2, 4))).flatten()  # 40 times faster than vector_norm on Gx1
         magnitudes = blocks.abs()
         return (magnitudes.sum(dim=(2, 4)) if ord == "l1" else magnitudes.amax(dim=(2, 4))).flatten()
 
@@ -97,6 +98,10 @@ class Grid:
         if self._rows == self._cols == 1:
             return self.norms(w)
         return self.norms(w) / self.sizes_on(w.device).to(w.dtype).sqrt()
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sum over every group of a value per weight (out, in), (n,), differentiable."""
+        return self._blocks(values).sum(dim=(2, 4)).flatten()
 
     def scores(self, w: Tensor, score: Score = "l2") -> Tensor:
         """What a pruner ranks by, float64 (n,), without gradient; larger is kept.
@@ -109,8 +114,7 @@ class Grid:
         UsageError
             If `score` is unknown.
         """
-        if score not in ("l2", "l1", "max", "l2-mean"):
-            raise UsageError(f"prune.score: got {score!r}, allowed: l2, l1, max, l2-mean")
+        check_score(score)
         w = w.detach().double()
         return self.rms(w) if score == "l2-mean" else self.norms(w, score)
 
@@ -165,7 +169,19 @@ class Grid:
         return w.reshape(self.bands, self.strips, self._rows, self.columns, self._cols)
 
 
-def _root(squares: Tensor) -> Tensor:
+def check_order(order: str) -> None:
+    """Refuse a norm that is none (UsageError)."""
+    if order not in ORDERS:
+        raise UsageError(f"norm: got {order!r}, allowed: {', '.join(ORDERS)}")
+
+
+def check_score(score: str) -> None:
+    """Refuse a score that is none (UsageError)."""
+    if score not in SCORES:
+        raise UsageError(f"prune.score: got {score!r}, allowed: {', '.join(SCORES)}")
+
+
+def root(squares: Tensor) -> Tensor:
     """Square root whose gradient at zero is 0 instead of infinite."""
     positive = squares > 0
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)

@@ -1,4 +1,4 @@
-"""Group Lasso over tiles: one formula that is Lasso, column-wise group Lasso or SIMD-size group Lasso by its tile."""
+"""Group Lasso: one formula that is Lasso, column-wise group Lasso or SIMD-size group Lasso by its groups."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.sparsity.tile import Tile
+from bench.sparsity.groups import Groups, Weights
 
 Form = Literal["proximal", "subgradient"]
 FORMS: tuple[Form, ...] = ("proximal", "subgradient")
@@ -28,17 +28,20 @@ class GroupLasso:
     group by lr * lam. Both steps are taken after the optimiser's update and outside its moments, so that Adam does not
     divide the pull by its gradient scale (decoupled, as AdamW does with weight decay, arXiv 1711.05101).
 
+    Where groups overlap (hidden units: a recurrent weight is in its row's unit and in its column's) the factors of both
+    are applied, one after the other; the closed form is exact for groups that do not overlap.
+
     Attributes
     ----------
-    tile
-        The regularizer tile, which need not be the pruning tile.
+    groups
+        Those of the regularizer tile, which need not be the pruning tile.
     form
         `proximal` reaches exact zeros; `subgradient` hovers within lr * lam of them.
     lam
         Strength lambda >= 0; may be set anew at any step (`bench.sparsity.control`), 0 in recovery.
     """
 
-    tile: Tile
+    groups: Groups
     form: Form = "proximal"
     lam: float = 0.0
 
@@ -47,60 +50,57 @@ class GroupLasso:
             raise UsageError(f"reg.form: got {self.form!r}, allowed: {', '.join(FORMS)}")
         _check_lambda(self.lam)
 
-    def rms(self, w: Tensor, gates: int = 1) -> Tensor:
-        """Root mean square of each group of W (out, in), (n,), without gradient: what lambda control watches."""
-        return self.tile.grid(_shape(w), gates).rms(w.detach())
+    @torch.no_grad()
+    def rms(self, weights: Weights) -> Tensor:
+        """Root mean square of each group, (n,), without gradient: what lambda control watches."""
+        return self.groups.rms(weights)
 
-    def penalty(self, w: Tensor, gates: int = 1) -> Tensor:
+    def penalty(self, weights: Weights) -> Tensor:
         """The penalty (scalar, differentiable): to report it, or to add it to the loss when coupling is wanted."""
-        grid = self.tile.grid(_shape(w), gates)
         _check_lambda(self.lam)
-        return self.lam * (grid.norms(w) * grid.sizes_on(w.device).to(w.dtype).sqrt()).sum()
+        norms = self.groups.norms(weights)
+        return self.lam * (norms * self.groups.sizes.to(norms).sqrt()).sum()
 
-    def step_(self, w: Tensor, gates: int, lr: float) -> None:
+    def step_(self, weights: Weights, lr: float) -> None:
         """One step of `form` in place, after the optimiser's update at learning rate `lr`."""
         if self.form == "proximal":
-            self.proximal_(w, gates, lr)
+            self.proximal_(weights, lr)
         else:
-            self.decay_(w, gates, lr)
+            self.decay_(weights, lr)
 
-    def proximal_(self, w: Tensor, gates: int, lr: float) -> None:
+    def proximal_(self, weights: Weights, lr: float) -> None:
         """Group soft-threshold in place: w_g <- w_g * max(0, 1 - lr * lam * sqrt(size_g) / ||w_g||_2).
 
         The minimiser of ||v - w||^2 / 2 + lr * penalty(v) (Parikh & Boyd 2014, "Proximal algorithms", section 6.5.4).
         """
-        self._shrink_(w, gates, lr, clip=True)
+        self._scale_(weights, self._pull(lr), clip=True)
 
-    def decay_(self, w: Tensor, gates: int, lr: float) -> None:
+    def decay_(self, weights: Weights, lr: float) -> None:
         """Decoupled subgradient step in place: w_g <- w_g - lr * lam * sqrt(size_g) * w_g / ||w_g||_2; zero stays.
 
         Equal to the proximal step on every group above the threshold; a group below it is carried through zero to the
         other side, where the proximal step would stop at zero.
         """
-        self._shrink_(w, gates, lr, clip=False)
+        self._scale_(weights, self._pull(lr), clip=False)
 
-    def _shrink_(self, w: Tensor, gates: int, lr: float, clip: bool) -> None:
+    def _pull(self, lr: float) -> float:
+        """By how much one step lowers each group's root mean square."""
         _check_lambda(self.lam)
         if not lr >= 0:
             raise ValueError(f"a learning rate cannot be negative: {lr}")
-        pull = lr * self.lam
+        return lr * self.lam
+
+    @torch.no_grad()
+    def _scale_(self, weights: Weights, pull: float, clip: bool) -> None:
         if pull == 0:
             return
-        grid = self.tile.grid(_shape(w), gates)
-        with torch.no_grad():
-            rms = grid.rms(w)
-            factors = torch.where(
-                rms > torch.finfo(rms.dtype).tiny, (rms - pull) / rms, 0.0
-            )  # no division by a subnormal
-            w.mul_(grid.expand(factors.clamp_min_(0) if clip else factors))
+        rms = self.groups.rms(weights)
+        # No division by a subnormal.
+        factors = torch.where(rms > torch.finfo(rms.dtype).tiny, (rms - pull) / rms, 0.0)
+        for key, factor in self.groups.expand(factors.clamp_min_(0) if clip else factors).items():
+            weights[key].mul_(factor)
 
 
 def _check_lambda(lam: float) -> None:
     if not (lam >= 0 and math.isfinite(lam)):
         raise UsageError(f"reg.lambda: got {lam}, expected a finite number >= 0")
-
-
-def _shape(w: Tensor) -> tuple[int, int]:
-    if w.dim() != 2:
-        raise ValueError(f"a weight matrix has two dimensions (out, in), got shape {tuple(w.shape)}")
-    return w.shape[0], w.shape[1]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:  # torch is loaded only by those who compute
     from bench.sparsity.grid import Grid
 
 COMMON_NAMES = (
-    "1x1", "4x1", "8x1", "16x1", "32x1", "1x4", "1x8", "1x16", "4x4", "8x4", "16x4", "column", "gate-column", "row",
+    "1x1", "4x1", "8x1", "16x1", "32x1", "1x4", "1x8", "1x16", "4x4", "8x4", "16x4",
+    "column", "gate-column", "row", "unit",
 )  # fmt: skip
 _BLOCK = re.compile(r"([0-9]{1,6})x([0-9]{1,6})")
 
@@ -40,7 +41,8 @@ class Tile:
 
         `1x1` (weight), `Gx1` (SIMD group of G outputs, broadcast-FMA kernel), `1xG` (SIMD group of G inputs,
         dot-product kernel), `RxC` (block), `column` (one input over all stacked gates), `gate-column` (one input
-        within one gate), `row` (one output, all inputs).
+        within one gate), `row` (one output, all inputs), `unit` (a hidden unit's slices of several matrices:
+        `bench.sparsity.units`), and those that `bench.sparsity.own` was told of.
 
         Raises
         ------
@@ -69,6 +71,14 @@ class Tile:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def runs_as(self) -> str | None:
+        """Tile whose kernel runs masks of this one, because every tile of this one is made of whole ones of it.
+
+        None: its own name's.
+        """
+        return None
 
     @property
     def simd_width(self) -> int | None:
@@ -114,7 +124,49 @@ class Tile:
         return _grid(self, (int(shape[0]), int(shape[1])), gates)
 
 
-_NAMED = {"column": Tile(None, 1, stacked=True), "gate-column": Tile(None, 1), "row": Tile(1, None)}
+@dataclass(frozen=True)
+class UnitTile(Tile):
+    """A hidden unit: its slices lie in several matrices, so that no single one has a grid of it."""
+
+    def extent(self, shape: tuple[int, int], gates: int = 1) -> tuple[int, int, int]:
+        """Refuse: see `bench.sparsity.units`.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(
+            "tile unit: a hidden unit spans several matrices, so that no single one can be tiled by it; it is a "
+            "prune.tile or a reg.tile of its own"
+        )
+
+    def grid(self, shape: tuple[int, int], gates: int = 1) -> "Grid":
+        """Refuse, as `extent`."""
+        self.extent(shape, gates)
+        raise AssertionError("extent refuses")
+
+
+UNIT = UnitTile(None, None, stacked=True)
+_NAMED: dict[str, Tile] = {
+    "column": Tile(None, 1, stacked=True),
+    "gate-column": Tile(None, 1),
+    "row": Tile(1, None),
+    "unit": UNIT,
+}
+
+
+def name_tile(name: str, tile: Tile) -> None:
+    """Let `Tile.parse` know a tile by a name.
+
+    Raises
+    ------
+    UsageError
+        If the name is taken, or is that of a block.
+    """
+    if _BLOCK.fullmatch(name) or _NAMED.get(name, tile) != tile:
+        raise UsageError(f"tile: the name {name!r} is taken; choose another")
+    _NAMED[name] = tile
 
 
 def _names() -> str:

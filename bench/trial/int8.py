@@ -29,7 +29,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
     record.artifacts["model_int8"] = MODEL
     nlls = stage(
         "int8-nll",
-        lambda: judging.nlls(trial, arm.model(), trial.folder / MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / MODEL),
         test=trial.test_ids,
         isa=trial.isa,
     )
@@ -39,7 +39,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
         record.reasons["speed.rtf_int8"] = "measure.speed is false"
         return
     try:
-        timed = timing.timed_stage(trial, stage, "int8-speed", MODEL)
+        timed = timing.timed_stage(trial, arm, stage, "int8-speed", MODEL)
     except LanewiseError as error:
         record.reasons["speed.rtf_int8"] = str(error)
     else:
@@ -53,8 +53,11 @@ def _why_not(trial: Trial, arm: "Arm") -> str | None:
 
     if trial.config.pack.format != "f32":
         return f"the arm itself is packed as {trial.config.pack.format}"
-    for key, number in recipe("int8", arm.tiles).matrices.items():
-        tile = arm.tiles.get(key, "dense")
-        if not table.supports(tile, number, trial.isa):
+    if trial.config.pack.delta:
+        return "a delta network runs in f32 only"
+    tiles = arm.as_packed().tiles
+    for key, number in recipe("int8", tiles).matrices.items():
+        tile = tiles.get(key, "dense")
+        if not table.can_run(tile, number, trial.isa):
             return f"the engine has no {number} kernel for {tile} on {trial.isa} ({key})"
     return None

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config.flat import arm_name, flatten
 from bench.config.matrices import Architecture, Matrix, matrices
-from bench.config.schema import LambdaGrid, TrialConfig
+from bench.config.schema import TrialConfig, Tune
 from bench.progress import Progress, say
 from bench.trial import dense
 from bench.trial.context import Trial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.learn.arm import ArmPlan, Curves
     from bench.models.wavernn import SubbandWaveRNN
 
-VERSION = 1
+VERSION = 2
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
 
 HOLD = 0.6
@@ -48,8 +48,10 @@ class Arm:
         The lambda used (the last one, if it was controlled); None without a regularizer.
     milestones
         Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `recovered`.
-    grid
-        Final validation NLL of each lambda tried, when a grid was.
+    facts
+        What the methods have to say for themselves: thresholds, bits, the order of units.
+    tuned, grid
+        The key of which several values were tried, and for each the final validation NLL and its curve.
     """
 
     key: str
@@ -59,7 +61,9 @@ class Arm:
     curves: dict[str, list[float | None]]
     lambda_: float | None
     milestones: dict[str, float]
-    grid: dict[float, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    tuned: str | None = None
+    grid: dict[float, tuple[float, list[float | None]]] = field(default_factory=dict)
 
     def model(self) -> "SubbandWaveRNN":
         """Load the model, its pruned weights zero."""
@@ -73,34 +77,68 @@ class Arm:
 
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
 
+    def as_packed(self) -> "AsPacked":
+        """Return what the packer gets: of tile `unit` the smaller dense model, of a tile of one's own its kernel's."""
+        from bench.sparsity.shrink import masked_units, shrink
+        from bench.sparsity.tile import UNIT, Tile
+
+        model, masks = self.model(), self.masks()
+        if UNIT.name in self.tiles.values():
+            return AsPacked(shrink(model, masked_units(masks)), {}, {})
+        return AsPacked(model, {key: Tile.parse(tile).runs_as or tile for key, tile in self.tiles.items()}, masks)
+
     def matrices(self) -> dict[str, Matrix]:
         """Describe the model's prunable matrices, by state key."""
         arch = Architecture(**{item.name: self.arch[item.name] for item in fields(Architecture)})
         return {matrix.state_key: matrix for matrix in matrices(arch).values()}
 
 
+class AsPacked(NamedTuple):
+    """A model, and the tile and the mask of each of its sparse matrices by state key, as the packer takes them."""
+
+    model: "SubbandWaveRNN"
+    tiles: dict[str, str]
+    masks: "dict[str, Tensor]"
+
+
 def trained_arm(trial: Trial) -> Arm:
     """Return the trained arm, from the cache if the same was trained before.
 
-    With a grid of lambdas each is trained in full, and the one of the best validation NLL after recovery is returned.
+    With a `tune.grid` each of its values is trained in full, and the one of the best validation outcome is returned.
     """
-    lam = trial.config.reg.lambda_
-    if trial.config.reg.kind == "none" or not isinstance(lam, LambdaGrid):
+    key, grid = trial.config.tune.key, trial.config.tune.grid
+    if key is None or grid is None:
         return _arm(trial)
     tried: dict[float, Arm] = {}
-    for value in lam.grid:
-        say(f"lambda {value:g} of {', '.join(f'{item:g}' for item in lam.grid)}")
-        reg = trial.config.reg.model_copy(update={"lambda_": value})
-        tried[value] = _arm(replace(trial, config=trial.config.model_copy(update={"reg": reg})))
+    for value in grid:
+        say(f"{key} {value:g} of {', '.join(f'{item:g}' for item in grid)}")
+        tried[value] = _arm(replace(trial, config=with_value(trial.config, key, value)))
     best = min(tried.values(), key=lambda arm: arm.milestones["recovered"])
-    return replace(best, grid={value: arm.milestones["recovered"] for value, arm in tried.items()})
+    return replace(
+        best,
+        tuned=key,
+        grid={value: (arm.milestones["recovered"], arm.curves["valid_nll"]) for value, arm in tried.items()},
+    )
+
+
+def with_value(config: TrialConfig, key: str, value: float) -> TrialConfig:
+    """Return a configuration with one number changed, by dotted key, and nothing left to tune."""
+    section, *rest = key.split(".")
+    inner = getattr(config, section)
+    if rest[0] == "options":
+        update: dict[str, Any] = {"options": {**inner.options, rest[1]: value}}
+    else:
+        update = {"lambda_" if rest[0] == "lambda" else rest[0]: value}
+    if key == "reg.lambda":  # a number has nothing to steer to
+        update["target"] = None
+    return config.model_copy(update={section: inner.model_copy(update=update), "tune": Tune()})
 
 
 def _arm(trial: Trial) -> Arm:
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
-        if key.startswith(("reg.", "prune.", "train.")) and not key.startswith("train.dense")
+        if key.startswith(("plugins", "reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
     }
     inputs = {
         "dense": dense.key(trial),
@@ -120,8 +158,10 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
     from safetensors.torch import save_file
 
     from bench.learn.arm import train_arm
+    from bench.learn.task import vocoder
     from bench.measure.speed.lock import pause_while_timing
     from bench.models import checkpoint
+    from bench.models.wavernn import SubbandWaveRNN
 
     recordings, config = trial.recordings, trial.config
     start = dense.model(trial).to(config.train.device)
@@ -133,15 +173,23 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
             if trial.on_step is not None:
                 trial.on_step(step, bits)
 
-        result = train_arm(
+        task = vocoder(
             start,
             recordings.clips(recordings.ids("train"), start.arch),
             recordings.clips(trial.valid_ids, start.arch),
-            arm_plan(config, start.arch.steps_per_frame),
+            config.train.batch,
+            config.train.segment // start.arch.steps_per_frame,
+            config.seed.recover,
+        )
+        result = train_arm(
+            start,
+            task,
+            arm_plan(config),
             seed=config.seed.recover,
             checkpoint_dir=work,
             on_step=on_step,
         )
+    assert isinstance(result.model, SubbandWaveRNN)
     checkpoint.save(partial / MODEL_FILE, result.model, {"params": flatten(config), "milestones": result.milestones})
     if result.masks:
         save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, partial / MASKS_FILE)
@@ -151,11 +199,12 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
         "curves": _curves(result.curves),
         "lambda_": result.lambda_,
         "milestones": result.milestones,
+        "facts": result.facts,
     }
     write_json(partial / FACTS_FILE, facts)
 
 
-def arm_plan(config: TrialConfig, steps_per_frame: int) -> "ArmPlan":
+def arm_plan(config: TrialConfig) -> "ArmPlan":
     """Translate a configuration into the plan of an arm's training."""
     from bench.learn.arm import ArmPlan, Pruning, Regularization
     from bench.learn.fit import Optimisation
@@ -164,20 +213,21 @@ def arm_plan(config: TrialConfig, steps_per_frame: int) -> "ArmPlan":
     train, reg, prune = config.train, config.reg, config.prune
     regularization = pruning = None
     if reg.kind != "none":
-        lam = reg.lambda_
-        assert not isinstance(lam, LambdaGrid), "a grid is resolved before"
-        strength: float | Literal["controlled"] = lam if isinstance(lam, float) else "controlled"
-        regularization = Regularization(Tile.parse(str(reg.tile)), reg.form, strength, reg.target or 0.0)
+        options = {"form": reg.form, "lambda": reg.lambda_, "target": reg.target or 0.0, **reg.options}
+        regularization = Regularization(Tile.parse(reg.tile or "1x1"), reg.kind, options)  # without: acts on no weights
     if prune.kind != "none":
         assert prune.sparsity is not None, "the configuration is resolved"
         pruning = Pruning(
-            Tile.parse(str(prune.tile)),
-            prune.sparsity,
-            prune.kind,
-            prune.schedule,
-            prune.scope,
-            prune.score,
-            prune.keep_diagonal,
+            tile=Tile.parse(str(prune.tile)),
+            sparsity=prune.sparsity,
+            kind=prune.kind,
+            schedule=prune.schedule,
+            scope=prune.scope,
+            score=prune.score,
+            keep_diagonal=prune.keep_diagonal,
+            gate_sparsity=prune.gate_sparsity,
+            permute=prune.permute,
+            options=prune.options,
         )
     return ArmPlan(
         optimisation=Optimisation(train.steps, train.lr, warmup=min(50, train.steps // 10), hold=HOLD, final=0.05),
@@ -186,8 +236,8 @@ def arm_plan(config: TrialConfig, steps_per_frame: int) -> "ArmPlan":
         prune=pruning,
         reg_steps=round(train.steps * train.shares.reg) if regularization else 0,
         prune_steps=round(train.steps * train.shares.prune) if pruning else 0,
-        batch=train.batch,
-        frames=train.segment // steps_per_frame,
+        recover=config.recover.kind,
+        distil=config.recover.distil,
         validate_every=train.validate_every,
         checkpoint_every=train.checkpoint_every,
     )

@@ -25,16 +25,20 @@ def pack(trial: Trial, arm: "Arm", name: str, settings: Pack) -> dict[str, Any]:
     from bench.engine.recipe import recipe
     from bench.sparsity.masks import achieved_sparsity
 
-    arch, tensors = arm.model().export()
-    masks = arm.masks()
+    model, tiles, masks = arm.as_packed()
+    arch, tensors = model.export()
     path = trial.folder / name
-    chosen = recipe(settings.format, arm.tiles, settings.tables)
+    chosen = recipe(settings.format, tiles, settings.tables)
     kept = {key: mask.numpy() for key, mask in masks.items()}
-    info = pack_vocoder(path, arch, tensors, arm.tiles, kept, chosen.matrices, chosen.tables)
+    delta = settings.delta or None
+    info = pack_vocoder(path, arch, tensors, tiles, kept, chosen.matrices, chosen.tables, delta)
+    counted = {
+        key: mask for key, mask in arm.masks().items() if arm.matrices()[key].name in trial.config.prune.matrices
+    }
     return {
         "bytes": info.bytes,
         "nonzeros": info.nonzeros,
         "blocks": info.blocks,
-        "sparsity": achieved_sparsity(masks),
+        "sparsity": achieved_sparsity(counted),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

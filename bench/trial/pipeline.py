@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
+    "delta": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -44,7 +45,7 @@ def run_stages(trial: Trial, record: Record) -> None:
     measure = trial.config.measure
     nlls = stage(
         "nll",
-        lambda: judging.nlls(trial, arm.model(), trial.folder / packing.MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / packing.MODEL),
         test=trial.test_ids,
         isa=trial.isa,
     )
@@ -60,7 +61,11 @@ def run_stages(trial: Trial, record: Record) -> None:
         **measure.model_dump(include={"temperature", "audio_clips"}),
     )
     _scored(rows, record, trial.config.seed.recover)
-    timing.time_model(trial, stage, record)
+    if trial.config.pack.delta:
+        heard: dict[str, Any] = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
+        share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
+        record.facts["delta"] = {"threshold": trial.config.pack.delta, "skipped": share}
+    timing.time_model(trial, arm, stage, record)
     int8.beside(trial, arm, stage, record)
     drawn = stage("pictures", lambda: pictures.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
     record.artifacts |= drawn
@@ -75,8 +80,17 @@ def _learnt(arm: "Arm", record: Record) -> None:
         record.metrics[f"valid.nll_bits.{phase}"] = arm.milestones.get(phase)
         if phase not in arm.milestones:
             record.reasons[f"valid.nll_bits.{phase}"] = "the arm has no such phase"
-    if arm.grid:
-        record.tags["lanewise.lambda_grid"] = ", ".join(f"{lam:g}: {bits:.4f}" for lam, bits in arm.grid.items())
+    if arm.tuned is not None:
+        tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
+        record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"
+        record.facts["tune"] = {
+            "key": arm.tuned,
+            "values": list(arm.grid),
+            "valid": [bits for bits, _ in arm.grid.values()],
+            "curves": [curve for _, curve in arm.grid.values()],
+        }
+    if arm.facts:
+        record.facts["methods"] = arm.facts
 
 
 def _packed(packed: dict[str, Any], record: Record) -> None:

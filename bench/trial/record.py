@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import LanewiseError
 from bench.trial.files import read_json, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "record.json"
 STATES = ("complete", "failed", "stopped_early", "skipped", "infeasible", "interrupted")
 
@@ -55,7 +55,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass
 class Record:
-    """One trial's results, schema 1.
+    """One trial's results.
 
     Attributes
     ----------
@@ -75,6 +75,10 @@ class Record:
         One row per test clip: `id`, `UTTERANCE_METRICS` (None when missing), `reasons`, `audio` (path or None).
     timing, curves, artifacts
         Raw timing samples; training curves (lists of equal length); paths below the trial's folder.
+    facts
+        `methods`: what regularizer and pruner have to say (thresholds, bits, storage); `tune`: the key of which several
+        values were tried, the values, each one's final validation outcome and curve; `delta`: the threshold, and the
+        share of the recurrent matrix's columns that it left out of the synthesis of the test clips.
     """
 
     study: dict[str, Scalar]
@@ -89,6 +93,7 @@ class Record:
     timing: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     artifacts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> Path:
@@ -165,6 +170,7 @@ _TYPES: dict[str, type] = {
     "timing": dict,
     "curves": dict,
     "artifacts": dict,
+    "facts": dict,
 }
 
 

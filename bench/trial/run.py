@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from bench import __version__, host
+from bench.config import plugins
 from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.schema import TrialConfig
 from bench.errors import LanewiseError, describe
@@ -88,6 +89,8 @@ def run_trial(
         tags=_tags(config, number),
         artifacts={"config": "config.yaml"},
     )
+    for plugin, text in plugins.sources(config.plugins).items():
+        write_text(folder / plugin, text)  # beside the configuration that names it, which so stays valid
     write_text(folder / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False))
     if tracking is not None:
         tracking.start_trial(number, name, record.params, record.tags)

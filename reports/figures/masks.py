@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, UsageError
 from bench.sparsity.tile import Tile
 from reports.analysis import Analysis
 from reports.figures.style import GRID, empty, figure, short
@@ -79,11 +79,19 @@ def _panels(arm: str, matrix: str, mask: NDArray[np.bool_], tile: str) -> list[P
     gates = 3 if matrix.startswith("gru.") else 1
     rows = mask.shape[0] // gates
     names = _GATES.get(gates, ("",))
-    _, tile_rows, tile_cols = Tile.parse(tile).extent((mask.shape[0], mask.shape[1]), gates)
+    tile_rows, tile_cols = _extent(tile, (mask.shape[0], mask.shape[1]), gates)
     return [
         Panel(arm, matrix, name, mask[i * rows : (i + 1) * rows], tile, min(tile_rows, rows), tile_cols)
         for i, name in enumerate(names)
     ]
+
+
+def _extent(tile: str, shape: tuple[int, int], gates: int) -> tuple[int, int]:
+    """Rows and columns of a tile in a matrix; of one that is no block (`unit`, or a plug-in's), a single weight."""
+    try:
+        return Tile.parse(tile).extent(shape, gates)[1:]
+    except UsageError:
+        return 1, 1
 
 
 def draw(analysis: Analysis) -> Figure:

@@ -10,6 +10,7 @@ from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.load import from_dict, load, validate
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, parse
+from bench.sparsity.catalogue import names
 
 SIMD = """\
 model:
@@ -45,21 +46,19 @@ def test_defaults_that_follow_from_other_keys() -> None:
     ("text", "expected"),
     [
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
-                                   "lambda, target, tile"]),
+                                   "lambda, options, target, tile"]),
         ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
-                         "pack, prune, reg, seed, simd, task, train"]),
-        ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of none, magnitude, "
-                                          "random; did you mean 'magnitude'?"]),
+                         "pack, plugins, prune, recover, reg, seed, simd, task, train, tune"]),
+        ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of "
+                                          f"{', '.join(names('pruner'))}; did you mean 'magnitude'?"]),
         ("prune:\n  sparsity: 1.5\n", ["t.yaml:2: prune.sparsity: got 1.5, expected less than or equal to 1"]),
         ("prune:\n  sparsity: '0.5'\n", ["t.yaml:2: prune.sparsity: got '0.5', expected a valid number"]),
         ("train:\n  steps: 1.5\n", ["t.yaml:2: train.steps: got 1.5, expected a valid integer"]),
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
         ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, lr, "
                         "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
-        ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, 'controlled', or "
-                                     "{grid: [distinct numbers]}"]),
-        ("reg:\n  lambda: {grid: [1, 1]}\n", ["t.yaml:2: reg.lambda: got {'grid': [1, 1]}, expected a number >= 0, "
-                                              "'controlled', or {grid: [distinct numbers]}"]),
+        ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, or "
+                                     "'controlled'"]),
         ("prune:\n  matrices:\n    - gru.recurrent\n    - gru.recurent\n", [
             "t.yaml:4: prune.matrices[1]: got 'gru.recurent', expected one of gru.recurrent, gru.cond, gru.embed, "
             "head.fc, head.out; did you mean 'gru.recurrent'?"]),
@@ -80,8 +79,8 @@ def test_all_mistakes_at_once_in_file_order() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [  # values that are wrong by themselves, and settings that clash, in one round
-        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 4x2, sparsity: 0.5}\n", [1, 1, 2]),
-        ("prune: {kind: magnitude, tile: 4x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
+        ("train: {stepz: 3, shares: {reg: 0.9}}\nprune: {kind: magnitude, tile: 999x2, sparsity: 0.5}\n", [1, 1, 2]),
+        ("prune: {kind: magnitude, tile: 999x2, sparsity: 0.5, schedule: cubical}\n", [1, 1]),
         ("colour: red\nprune: {sparsity: 0.5}\ndata: {corpus: embeded}\n", [1, 2, 3]),
         ("measure: {audio_clips: -1, metrics: [stoi, stoi]}\n", [1, 1]),
         # but nothing that only a default in place of a wrong value would mean
@@ -104,9 +103,15 @@ def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> 
         ("prune.tile=512x1", "prune.tile", "larger than one gate"),
         ("reg.tile=512x1", "reg.tile", "larger than one gate"),
         ("prune.tile=16y1", "prune.tile", "unknown name '16y1'"),
-        ("prune.tile=2x4", "prune.tile", "no kernel"),
+        ("prune.tile=8x1 pack.format=int8", "prune.tile", "no kernel"),
         ("prune.kind=none", "prune.sparsity", "prune.kind is 'none'"),
         ("prune.sparsity=null", "prune.sparsity", "missing"),
+        ("reg.kind=skip_update", "reg.tile", "pulls no weights; leave it out"),
+        ("reg.kind=skip_update reg.tile=null reg.lambda=0.1", "reg.lambda", "it has reg.options.cost"),
+        ("reg.kind=skip_update reg.tile=null reg.target=0.1", "reg.target", "leave it out"),
+        ("reg.kind=skip_update reg.tile=null reg.options.cost=-1", "reg.options.cost", "from 0 to 100"),
+        ("reg.kind=skip_update reg.tile=null prune.tile=unit", "prune.tile", "a weight per hidden unit"),
+        ("reg.kind=skip_update reg.tile=null recover.kind=rewind", "recover.kind", "not in the dense model"),
         ("prune.kind=random", "reg.kind", "control without a regularizer"),
         ("reg.kind=lasso", "reg.tile", "whose tile is 1x1"),
         ("reg.tile=1x1", "reg.tile", "reg.kind lasso"),
@@ -146,9 +151,9 @@ def test_a_resolved_configuration_is_its_own_resolution(tmp_path: Path) -> None:
     again = load(path)
     assert again == resolved
     assert config_hash(again) == config_hash(resolved)
-    grid = config(SIMD.replace("tile: 16x1", "tile: 16x1\n  lambda: {grid: [1e-4, 0.001]}"))
+    grid = config(SIMD + "tune: {key: reg.lambda, grid: [1e-4, 0.001]}\n")
     assert from_dict(dump(grid)) == grid
-    assert flatten(grid)["reg.lambda"] == "grid:0.0001,0.001"
+    assert flatten(grid)["tune.grid"] == "0.0001,0.001"
 
 
 def test_every_trial_has_the_same_parameters() -> None:
@@ -218,6 +223,8 @@ def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:
         ("reg.tile=gate-column", "gate-column-s70"),
         ("reg.tile=8x1 prune.tile=16x1", "simd-8x1-on-16x1-s70"),
         ("reg.kind=none reg.tile=null prune.kind=random prune.tile=16x1", "random-16x1-s70"),
+        ("reg.kind=skip_update reg.tile=null prune.tile=16x1", "skip-update-16x1-s70"),
+        ("reg.kind=skip_update reg.tile=null prune.kind=none prune.sparsity=null", "skip-update-unpruned"),
         ("reg.kind=none reg.tile=null prune.tile=1x1 prune.sparsity=0.875", "magnitude-1x1-s87.5"),
         ("reg.kind=none reg.tile=null prune.kind=none prune.sparsity=null", "dense-continued"),
         ("prune.kind=none prune.sparsity=null reg.target=0.3", "simd-16x1-unpruned"),
@@ -262,7 +269,7 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.pruner import magnitude_masks
+    from bench.sparsity.groups import TileGroups, magnitude_masks
     from bench.sparsity.tile import Tile
 
     weight = torch.randn(3 * 24, 24)
@@ -280,9 +287,8 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
             except ConfigError:
                 refused[0] = True
             try:
-                magnitude_masks(
-                    {"w": weight}, {"w": Tile.parse(tile)}, {"w": 3}, sparsity, scope="matrix", keep_diagonal=True
-                )
+                groups = TileGroups({"w": (72, 24)}, Tile.parse(tile), {"w": 3}, keep_diagonal=["w"])
+                magnitude_masks(groups, {"w": weight}, sparsity)
             except UsageError:
                 refused[1] = True
             assert refused[0] == refused[1], (tile, sparsity)
@@ -310,3 +316,48 @@ def test_every_key_is_documented() -> None:
     by_key = {row.key: row for row in rows}
     assert by_key["prune.sparsity"].values == "number, >= 0, <= 1"
     assert by_key["reg.kind"].default == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "message"),
+    [
+        ("prune.scope=2:4 prune.sparsity=0.7", "prune.sparsity", "'2:4' prunes exactly 0.5"),
+        ("prune.scope=4:2 prune.sparsity=0.5", "prune.scope", "of 2 tiles, 4 cannot be kept"),
+        ("prune.scope=2:4 prune.sparsity=0.5 reg.kind=none reg.tile=null prune.tile=row", "prune.scope", "4 tiles in"),
+        ("prune.scope=every", "prune.scope", "every"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9]", "prune.gate_sparsity", "needs prune.scope 'gate'"),
+        ("prune.gate_sparsity=[0.5,0.9] prune.scope=gate", "prune.gate_sparsity", "got 2 numbers"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9] prune.scope=gate", "prune.sparsity", "the mean of prune.gate_sparsity is"),
+        ("prune.gate_sparsity=[0.5,0.5,1.1] prune.scope=gate", "prune.gate_sparsity", "from 0 to 1"),
+        ("prune.tile=unit prune.sparsity=1.0 reg.target=0.1", "prune.sparsity", "leaves none of 256 hidden units"),
+        ("prune.tile=unit prune.matrices=[head.out]", "prune.matrices", "no slice of head.out.weight"),
+        ("prune.tile=unit prune.scope=gate", "prune.scope", "one budget"),
+        ("prune.tile=column prune.permute=true", "prune.permute", "makes no difference"),
+        ("prune.kind=second_order", "prune.schedule", "which prune.kind 'second_order' cannot follow"),
+        ("prune.kind=unify prune.tile=unit", "prune.kind", "not on hidden units"),
+        ("prune.options={alpha: 1}", "prune.options.alpha", "'magnitude' has no such option"),
+        ("prune.kind=rigl prune.options={alpha: 2}", "prune.options.alpha", "expected a number from 0 to 1"),
+        ("prune.kind=rigl prune.options={alfa: 0.1}", "prune.options.alfa", "did you mean 'alpha'"),
+        ("pack.delta=0.1", "pack.delta", "needs a dense one or tile column"),
+        ("pack.delta=0.1 pack.format=int8", "pack.delta", "needs pack.format f32"),
+        ("tune.key=train.lr", "tune.key", "nothing to try"),
+        ("tune.size=3 tune.grid=[1,2]", "tune.size", "leave one of the two out"),
+        ("tune.size=1", "tune.size", "at least 2"),
+        ("tune.size=3 tune.key=train.steps", "tune.key", "expected the dotted key of a number"),
+        ("tune.size=3 tune.key=train.lr", "tune.grid", "bounds are only known of reg.target"),
+        ("prune.kind=none prune.sparsity=null reg.lambda=0.1 recover.kind=rewind", "recover.kind", "no mask to keep"),
+    ],
+)
+def test_methods_and_structures_that_cannot_go_together(change: str, key: str, message: str) -> None:
+    words = [word.replace("~", " ") for word in change.replace(": ", ":~").split()]
+    with pytest.raises(ConfigError) as caught:
+        validate(parse(SIMD, "t.yaml").override(words))
+    found = [(".".join(map(str, problem.keys)), problem.message) for problem in caught.value.problems]
+    assert any(name == key and message in text for name, text in found), found
+
+
+def test_what_is_tuned_is_resolved_to_a_key_and_values() -> None:
+    made = validate(parse(SIMD, "t").override(["tune.size=3"]))
+    assert made.tune.key == "reg.target"
+    assert made.tune.grid == (0.02, 0.1, 0.5)
+    assert validate(parse(SIMD, "t").override(["tune.grid=[0.1,0.2]", "tune.key=train.lr"])).tune.size == 2

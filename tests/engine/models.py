@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.engine import isas
 from bench.models.pqmf import Pqmf
 from bench.sparsity.tile import Tile
+
+ABSENT_ISA = "avx2" if "neon" in isas() else "neon"
+"""One that this host cannot run: that of another architecture."""
 
 Tensors = dict[str, npt.NDArray[np.float32]]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench.cli.main import main
+from tests.engine.models import ABSENT_ISA
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -65,11 +66,11 @@ def test_errors(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     cases = [
         (("pack", checkpoint, model, "--tile", "gru.recurrent"), 2, "expected MATRIX=TILE"),
         (("pack", checkpoint, model, "--tile", "gru.other=16x1"), 2, "unknown matrix"),
-        (("pack", checkpoint, model, "--tile", "gru.recurrent=3x5"), 2, "no kernel"),
+        (("pack", checkpoint, model, "--tile", "gru.recurrent=3by5"), 2, "no kernel"),
         (("pack", str(folder / "none"), model), 1, "no such model file"),
         (("synth", model, str(folder / "none.wav"), out), 1, "no such audio file"),
         (("synth", source, source, out), 1, "not a packed model"),
-        (("synth", model, source, out, "--isa", "neon"), 2, "cannot run 'neon'"),
+        (("synth", model, source, out, "--isa", ABSENT_ISA), 2, f"cannot run '{ABSENT_ISA}'"),
     ]
     capsys.readouterr()
     for arguments, code, message in cases:

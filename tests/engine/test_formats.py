@@ -1,5 +1,8 @@
 """Number formats: what is stored, and every bf16 and int8 kernel against a double-precision product of just that."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -118,6 +121,20 @@ def test_misaligned_and_zero_inputs(tile: str, fmt: str, isa: str) -> None:
     assert not nothing.run(x).any()
 
 
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("fmt", ["f32", "bf16", "int8"])
+def test_nan_and_infinite_inputs_are_not_hidden(fmt: str, isa: str) -> None:
+    for tile in table.tiles(fmt):
+        if not table.supports(tile, fmt, isa):
+            continue
+        product = MatVec(np.ones((96, 80), np.float32), tile, gates=3, isa=isa, fmt=fmt)
+        for bad in (np.nan, -np.nan, np.inf, -np.inf):
+            for column in (0, 37, 79):
+                x = np.ones(80, np.float32)
+                x[column] = bad
+                assert not np.isfinite(product.run(x)).any(), (tile, bad, column)
+
+
 @EVERY
 def test_int8_sums_do_not_saturate(isa: str) -> None:
     """Every product at its greatest magnitude, all of one sign, then of the other."""
@@ -135,7 +152,8 @@ def dense_again(p: PackedMatrix) -> npt.NDArray[np.generic]:
     """Walk what is stored one weight at a time; padding must be zero."""
     k = 4 // p.weights.itemsize
     result = np.zeros((p.rows, p.cols), p.weights.dtype)
-    weights, index = iter(p.weights.tolist()), iter(p.index.tolist())
+    weights: Iterator[float] = iter(p.weights.tolist())
+    index: Iterator[int] = iter(p.index.tolist())
 
     def chunk(rows: range, end: int, columns: list[int]) -> None:
         for row in rows:
@@ -147,6 +165,7 @@ def dense_again(p: PackedMatrix) -> npt.NDArray[np.generic]:
                     assert value == 0
 
     if p.layout == "dense":
+        index = iter(())
         row = 0
         while row < p.rows:
             height = 64 if p.rows - row >= 64 else 16
@@ -170,6 +189,24 @@ def dense_again(p: PackedMatrix) -> npt.NDArray[np.generic]:
     assert next(weights, None) is None
     assert next(index, None) is None
     return result
+
+
+@pytest.mark.parametrize("fmt", ["f32", "bf16", "int8"])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_kept_rows_are_a_dense_matrix(fmt: str, data: st.DataObject) -> None:
+    gates, rows, cols = (data.draw(st.integers(1, most)) for most in (3, 70, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    kept = rng.random(gates * rows) >= data.draw(st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+    weight = rng.standard_normal((gates * rows, cols)).astype(np.float32)
+    packed = pack_matrix(weight, "row", np.tile(kept[:, None], cols), gates, fmt)
+    dense = replace(packed, layout="dense", rows=int(kept.sum()))
+    expected, scales = encode(weight[kept], fmt)
+    np.testing.assert_array_equal(dense_again(dense), expected)
+    np.testing.assert_array_equal(packed.scales, scales)
+    np.testing.assert_array_equal(packed.index, np.nonzero(kept)[0])
+    assert packed.counts.tolist() == [packed.blocks] == [kept.sum()]
+    assert packed.nonzeros == kept.sum() * cols
 
 
 @pytest.mark.parametrize("fmt", ["f32", "bf16", "int8"])
@@ -235,8 +272,8 @@ def test_refusals() -> None:
     weight = np.ones((32, 8), dtype=np.float32)
     with pytest.raises(UsageError, match=r"tile 8x1: no int8 kernel; in int8 these have one: dense, 16x1, 4x4, 8x4"):
         MatVec(weight, "8x1", fmt="int8")
-    with pytest.raises(UsageError, match="tile 16x2: no int8 kernel"):
-        MatVec(weight, "16x2", fmt="int8")
+    with pytest.raises(UsageError, match="tile 24x1: no int8 kernel"):
+        MatVec(weight, "24x1", fmt="int8")
     if "sse4.2" in isas():
         with pytest.raises(UsageError, match=r"sse4\.2 has no int8 kernel for tile 16x4; these have: scalar, avx2"):
             MatVec(weight, "16x4", isa="sse4.2", fmt="int8")

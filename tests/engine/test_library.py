@@ -58,10 +58,11 @@ def mel() -> Any:
     return np.random.default_rng(61).standard_normal((37, 80)).astype(np.float32)
 
 
-def synth(installed: Path, *arguments: str | Path, code: int = 0, **options: Any) -> str:
-    """Standard error of lanewise-synth, run with nothing in its environment."""
+def synth(installed: Path, *arguments: str | Path, code: int = 0, isa: str | None = None, **options: Any) -> str:
+    """Standard error of lanewise-synth, run with nothing in its environment but LANEWISE_ISA."""
     command = [str(installed / "bin" / "lanewise-synth"), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={}, **options)
+    env = {} if isa is None else {"LANEWISE_ISA": isa}
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env, **options)
     told: str = done.stderr
     assert done.returncode == code, told
     return told
@@ -138,6 +139,40 @@ def test_features_equal_those_of_python(installed: Path) -> None:
             assert library.lanewise_log_mel(audio_at, len(audio), begin, end - begin, mel_at) == end - begin
         np.testing.assert_allclose(found, expected, atol=1e-4)
     assert library.lanewise_mel_frames(479) == -1
+
+    broken = np.zeros(16000, np.float32)
+    broken[8000] = np.nan
+    mel = np.zeros((100, 80), np.float32)
+    audio_at, mel_at = (a.ctypes.data_as(floats) for a in (broken, mel))
+    for first in range(100):
+        seen = first * 160 - 432 <= 8000 < first * 160 + 592
+        assert library.lanewise_log_mel(audio_at, 16000, first, 1, mel_at) == (-1 if seen else 1), first
+
+
+def test_options_with_an_equals_sign(installed: Path, model: Path, mel: Any, tmp_path: Path) -> None:
+    mel.tofile(tmp_path / "in.f32")
+    for name, options in (("a", ("--seed=3", "--temperature=0.5")), ("b", ("--seed", "3", "--temperature", "0.5"))):
+        synth(installed, model, tmp_path / "in.f32", tmp_path / f"{name}.wav", *options)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_weights_too_large_to_make_sound(installed: Path, mel: Any, tmp_path: Path) -> None:
+    arch, tensors = random_model(np.random.default_rng(68), mels=80)
+    tensors["band_scale"] = np.full(4, 3e38, np.float32)
+    pack_vocoder(tmp_path / "m.lwm", arch, tensors)
+    mel.tofile(tmp_path / "in.f32")
+    told = synth(installed, tmp_path / "m.lwm", tmp_path / "in.f32", tmp_path / "o.wav", code=1)
+    assert "o.wav: the model made NaN or infinite samples" in told
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_pkg_config_follows_absolute_folders(tmp_path: Path) -> None:
+    libraries = tmp_path / "libraries"
+    run("cmake", "-S", ENGINE, "-B", tmp_path, "-DLANEWISE_PYTHON=OFF", f"-DCMAKE_INSTALL_LIBDIR={libraries}",
+        "-DCMAKE_INSTALL_PREFIX=/opt/lanewise")  # fmt: skip
+    described = (tmp_path / "library" / "lanewise.pc").read_text()
+    assert f"libdir={libraries}\n" in described
+    assert "includedir=/opt/lanewise/include\n" in described
 
 
 def test_c_interface_refuses_what_is_missing(installed: Path, model: Path) -> None:
@@ -248,7 +283,13 @@ def test_bad_usage(installed: Path, model: Path, mel: Any, tmp_path: Path) -> No
     assert "--seed: got '-1'" in synth(installed, *files, "--seed", "-1", code=2)
     assert "--temperature: got 'nan'" in synth(installed, *files, "--temperature", "nan", code=2)
     assert "--isa: needs a value" in synth(installed, *files, "--isa", code=2)
-    assert "ISA 'mmx' cannot run" in synth(installed, *files, "--isa", "mmx", code=1)
+    assert "--temperature: got ''" in synth(installed, *files, "--temperature=", code=2)
+    assert "unknown option --time=yes" in synth(installed, *files, "--time=yes", code=2)
+    cannot = "this host cannot run 'mmx'; it runs: scalar"
+    assert f"--isa: {cannot}" in synth(installed, *files, "--isa", "mmx", code=2)
+    assert f"LANEWISE_ISA: {cannot}" in synth(installed, *files, isa="mmx", code=2)
+    synth(installed, *files, "--isa=scalar", isa="mmx")
+    (tmp_path / "o.wav").unlink()
     assert "no such file" in synth(installed, tmp_path / "none.lwm", *files[1:], code=1)
     assert "cannot be written" in synth(installed, *files[:2], tmp_path / "none" / "o.wav", code=1)
     (tmp_path / "folder").mkdir()

@@ -195,8 +195,8 @@ def test_packer_refusals(tmp_path: Path) -> None:
     kept = np.ones(tensors["gru.w_hh"].shape, dtype=bool)
     with pytest.raises(UsageError, match="cannot be sparse"):
         pack_vocoder(out, arch, tensors, {"cond.conv1.weight": "16x1"})
-    with pytest.raises(UsageError, match="no kernel for '3x5'"):
-        pack_vocoder(out, arch, tensors, {"gru.w_hh": "3x5"})
+    with pytest.raises(UsageError, match="unknown name '3by5'"):
+        pack_vocoder(out, arch, tensors, {"gru.w_hh": "3by5"})
     with pytest.raises(UsageError, match="mask but no tile"):
         pack_vocoder(out, arch, tensors, {}, {"gru.w_hh": kept})
     dropped = kept.copy()
@@ -209,4 +209,14 @@ def test_packer_refusals(tmp_path: Path) -> None:
         pack_vocoder(out, arch, tensors | {"mel_mean": np.zeros(3)})
     with pytest.raises(LanewiseError, match=r"head\.fc\.bias: holds NaN"):
         pack_vocoder(out, arch, tensors | {"head.fc.bias": np.full(32, np.nan)})
+    for sizes, message in (
+        ({"mixtures": 17}, "'mixtures' must be a whole number from 1 to 16, not 17"),
+        ({"bands": 20}, "'bands' must be a whole number from 1 to 16, not 20"),
+        ({"mels": 1025}, "'mels' must be a whole number from 1 to 1024, not 1025"),
+    ):
+        arch, large = random_model(rng, True, **sizes)
+        with pytest.raises(LanewiseError, match=f"m.lwm: not packed, for the engine could not load it: .*{message}"):
+            pack_vocoder(out, arch, large)
+    with pytest.raises(LanewiseError, match="'conv1_taps' must be a whole number from 1 to 16, not 17"):
+        pack_vocoder(out, arch, tensors | {"cond.conv1.weight": np.zeros((32, 20, 17))})
     assert not list(tmp_path.iterdir())

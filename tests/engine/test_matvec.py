@@ -135,8 +135,8 @@ def test_refusals() -> None:
     weight = np.ones((12, 8), dtype=np.float32)
     split = np.ones((12, 8), dtype=bool)
     split[0, 0] = False
-    with pytest.raises(UsageError, match="no kernel for '3x4'"):
-        MatVec(weight, "3x4")
+    with pytest.raises(UsageError, match="unknown name '3by4'"):
+        MatVec(weight, "3by4")
     with pytest.raises(UsageError, match="larger than one gate"):
         MatVec(weight, "16x1", gates=3)
     with pytest.raises(LanewiseError, match="not aligned to tile 4x1: 1 of 24 tiles"):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from test_fit import ARCH, clips, model
+from torch import nn
 
-from bench.learn import arm as arm_module
 from bench.learn.arm import ArmPlan, ArmResult, Pruning, Regularization, train_arm
-from bench.learn.evaluate import mean_nll
 from bench.learn.fit import Optimisation
+from bench.learn.task import Task, vocoder
+from bench.models.wavernn import SubbandWaveRNN
 from bench.sparsity.count import kept_count
 from bench.sparsity.tile import Tile
 
@@ -21,14 +23,24 @@ OPTIMISATION = Optimisation(12, rate=1e-3, warmup=2)
 
 
 def plan(tile: str | None = "16x1", sparsity: float = 0.7, kind: str = "magnitude", schedule: str = "cubic") -> ArmPlan:
-    reg = Regularization(Tile.parse(tile), target=0.3) if tile else None
+    reg = lasso(tile, "controlled") if tile else None
     prune = Pruning(Tile.parse(tile), sparsity, kind, schedule) if tile else None  # type: ignore[arg-type]
-    return ArmPlan(OPTIMISATION, reg=reg, prune=prune, reg_steps=4, prune_steps=4, batch=4, frames=3, validate_every=6)
+    return ArmPlan(OPTIMISATION, reg=reg, prune=prune, reg_steps=4, prune_steps=4, validate_every=6)
 
 
-def run(arm: ArmPlan, folder: Path | None = None, on_step: object = None, seed: int = 3) -> ArmResult:
+def lasso(tile: str, strength: float | str) -> Regularization:
+    options = {"form": "proximal", "lambda": strength, "target": 0.3}
+    return Regularization(Tile.parse(tile), options=options)
+
+
+def task(start: SubbandWaveRNN, seed: int = 3) -> Task:
     data = clips()
-    return train_arm(model(data), data, data[:1], arm, seed=seed, checkpoint_dir=folder, on_step=on_step)  # type: ignore[arg-type]
+    return vocoder(start, data, data[:1], batch=4, frames=3, seed=seed)
+
+
+def run(arm: ArmPlan, folder: Path | None = None, on_step: Any = None, seed: int = 3) -> ArmResult:
+    start = model(clips())
+    return train_arm(start, task(start, seed), arm, seed=seed, checkpoint_dir=folder, on_step=on_step)
 
 
 @pytest.mark.parametrize("tile", ["1x1", "16x1", "8x1", "1x8", "column"])
@@ -56,7 +68,7 @@ def test_dense_arm_has_no_masks_and_the_same_batches() -> None:
 
 def test_several_matrices_share_what_is_asked() -> None:
     arm = ArmPlan(
-        OPTIMISATION, ("gru.recurrent", "head.fc"), None, Pruning(Tile.parse("8x1"), 0.5, scope="global"), 0, 4, 4, 3
+        OPTIMISATION, ("gru.recurrent", "head.fc"), None, Pruning(Tile.parse("8x1"), 0.5, scope="global"), 0, 4
     )
     masks = run(arm).masks
     assert set(masks) == {"gru.w_hh", "head.fc.weight"}
@@ -91,30 +103,28 @@ def test_seed_and_data_change_the_result() -> None:
 
 
 def test_regularizer_raises_group_sparsity_before_pruning() -> None:
-    data = clips()
-    arm = ArmPlan(OPTIMISATION, reg=Regularization(Tile.parse("16x1"), lam=40.0), reg_steps=12, batch=4, frames=3)
-    result = train_arm(model(data), data, data[:1], arm, seed=3)
+    result = run(ArmPlan(OPTIMISATION, reg=lasso("16x1", 40.0), reg_steps=12))
     norms = Tile.parse("16x1").grid((96, 32), 3).norms(result.model.gru.w_hh.detach())
     assert float((norms == 0).double().mean()) > 0.2
     assert result.lambda_ is not None
 
 
-def test_interrupted_during_a_validation_the_arm_ends_as_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_during_a_validation_the_arm_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     whole = run(plan())
+    start = model(clips())
+    plain = task(start)
     calls = 0
 
-    def interrupted(*args: Any) -> float:
+    def interrupted(model: nn.Module) -> float:
         nonlocal calls
         calls += 1
         if calls == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return mean_nll(*args)
+        return plain.validate(model)
 
-    monkeypatch.setattr(arm_module, "mean_nll", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(plan(), tmp_path)
+        train_arm(start, replace(plain, validate=interrupted), plan(), seed=3, checkpoint_dir=tmp_path)
+    assert calls == 3
     resumed = run(plan(), tmp_path)
     assert vars(whole.curves) == vars(resumed.curves)
     assert whole.milestones == resumed.milestones

@@ -11,6 +11,7 @@ from bench.errors import LanewiseError, UsageError
 from bench.learn.dataset import ClipData, Segments, scales
 from bench.learn.evaluate import clip_nlls
 from bench.learn.fit import Fit, Optimisation
+from bench.learn.task import nll_bits
 from bench.models import mixture, quantiser
 from bench.models.wavernn import Arch, SubbandWaveRNN, shift
 
@@ -39,7 +40,12 @@ def model(data: list[ClipData]) -> SubbandWaveRNN:
 def fit(data: list[ClipData], steps: int = 12, rate: float = 1e-3) -> Fit:
     start = model(data)
     segments = Segments(data, ARCH, start.band_scale.numpy(), batch=4, frames=3)
-    return Fit(start, Optimisation(steps, rate=rate, warmup=2, average=0.9), lambda step: segments(step, 7))
+
+    def loss(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        bits = nll_bits(start, segments(step, 7))
+        return bits, bits
+
+    return Fit(start, Optimisation(steps, rate=rate, warmup=2, average=0.9), loss)
 
 
 def test_learns() -> None:

@@ -35,6 +35,21 @@ def test_probabilities_sum_to_one_and_match_the_cdf(seed: int, spread: float) ->
     torch.testing.assert_close(p.cumsum(0)[:-1].T, mixture.cdf(parameters, 4)[0], rtol=0, atol=1e-9)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.1, 6))
+def test_all_levels_at_once_equal_each_level(seed: int, spread: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    parameters, wanted = torch.randn(2, 3, 4 * 3 * 4, generator=generator, dtype=torch.float64) * spread
+    levels = torch.arange(256)[:, None, None].expand(256, 3, 4)
+    p, t = (mixture.log_prob(x.expand(256, -1, -1), levels).permute(1, 2, 0) for x in (parameters, wanted))
+    torch.testing.assert_close(mixture.log_probs(parameters, 4), p, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(mixture.log_probs(parameters.float(), 4).double(), p, rtol=1e-3, atol=1e-3)
+    divergence = mixture.kl_divergence(wanted, parameters, 4)
+    torch.testing.assert_close(divergence, (t.exp() * (t - p)).sum(-1), rtol=1e-9, atol=1e-9)
+    assert bool((divergence > 0).all())
+    assert float(mixture.kl_divergence(wanted, wanted, 4).abs().max()) == 0
+
+
 def test_far_tails_stay_finite_with_finite_gradients() -> None:
     parameters = torch.zeros(1, 12, requires_grad=True)
     with torch.no_grad():

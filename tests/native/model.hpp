@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,10 @@ struct Model {
     std::map<std::string, std::vector<float>> vectors;
     std::map<std::string, Plain> plain;
     std::map<std::string, Packed> packed;
+    std::optional<float> delta = {}; // threshold of gru.w_hh's product
 };
+
+constexpr Tiling kColumns{Layout::compact, Number::f32, 1, 1};
 
 inline VocoderShape tiny_shape() {
     VocoderShape s{};
@@ -34,7 +38,7 @@ inline Model random_model(Rng& rng, const VocoderShape& s, const std::vector<Til
                           bool all_sparse = false) {
     const auto spread = [](std::size_t inputs) { return 1.0 / std::sqrt(static_cast<double>(inputs)); };
     const std::size_t gates = 3 * s.hidden, parameters = s.bands * 3 * s.mixtures;
-    Model model{s, {}, {}, {}};
+    Model model{s, {}, {}, {}, {}};
     auto& v = model.vectors;
     v["mel_mean"] = normal(rng, s.mels);
     v["mel_std"] = normal(rng, s.mels);
@@ -139,6 +143,8 @@ private:
         for (const auto& [name, size] : dims)
             text += '"' + std::string(name) + "\":" + std::to_string(size) + ',';
         text.back() = '}';
+        if (model.delta)
+            text += R"(,"delta":)" + std::to_string(*model.delta);
         text += R"(,"tables":"f32","vectors":[)";
         for (const auto& [name, values] : model.vectors)
             text += R"({"name":")" + name + R"(",)" + place(values) + "},";

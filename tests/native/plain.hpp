@@ -29,6 +29,8 @@ struct Tiling {
             return "dot_group";
         case Layout::compact:
             return "compact";
+        case Layout::kept_rows:
+            return "kept_rows";
         }
         return "";
     }
@@ -38,6 +40,8 @@ struct Tiling {
     }
     // Rows and columns that are kept or dropped together in a gate of so many rows.
     std::size_t height(std::size_t gate_rows) const { return layout == Layout::compact ? gate_rows : tile_rows; }
+    // Columns that are, in a matrix of so many.
+    std::size_t width(std::size_t cols) const { return layout == Layout::kept_rows ? cols : tile_cols; }
     // A matrix (rows, cols) without its contents.
     MatrixView shape(std::uint32_t rows, std::uint32_t cols, std::uint32_t gates) const {
         MatrixView view{};
@@ -135,7 +139,7 @@ inline Plain encode(const Tiling& tiling, std::size_t rows, std::size_t cols, st
 inline Plain random_plain(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t cols, std::size_t gates,
                           double kept, double spread = 1.0) {
     std::vector<float> weights = normal(rng, rows * cols, spread);
-    const std::size_t gate_rows = rows / gates, height = tiling.height(gate_rows), width = tiling.tile_cols;
+    const std::size_t gate_rows = rows / gates, height = tiling.height(gate_rows), width = tiling.width(cols);
     std::bernoulli_distribution keep(tiling.layout == Layout::dense ? 1.0 : kept);
     for (std::size_t gate = 0; gate < gates; ++gate) {
         for (std::size_t r = 0; r < gate_rows; r += height) {
@@ -222,6 +226,24 @@ inline Packed pack(const Plain& plain, std::size_t gates) {
                   plain.scales};
     if (tiling.layout == Layout::dense) {
         packed.append_panels(plain, 0, plain.rows, consecutive(0, plain.cols));
+        return packed;
+    }
+    if (tiling.layout == Layout::kept_rows) {
+        Plain kept{{Layout::dense, tiling.number, 1, 1}, 0, plain.cols, {}, {}};
+        for (std::size_t r = 0; r < plain.rows; ++r) {
+            const auto row = plain.stored.begin() + static_cast<std::ptrdiff_t>(r * plain.cols);
+            const auto end = row + static_cast<std::ptrdiff_t>(plain.cols);
+            if (std::all_of(row, end, [](float weight) { return weight == 0.0f; }))
+                continue;
+            kept.stored.insert(kept.stored.end(), row, end);
+            if (!plain.scales.empty())
+                kept.scales.push_back(plain.scales[r]);
+            packed.index.push_back(static_cast<std::uint16_t>(r));
+            ++kept.rows;
+        }
+        packed.counts = {static_cast<std::uint32_t>(kept.rows)};
+        packed.scales = kept.scales;
+        packed.append_panels(kept, 0, kept.rows, consecutive(0, kept.cols));
         return packed;
     }
     const std::size_t gate_rows = plain.rows / gates, height = tiling.height(gate_rows), width = tiling.tile_cols;

@@ -16,6 +16,8 @@ using Doubles = std::vector<double>;
 struct Trace {
     std::vector<std::uint8_t> levels; // (steps, bands)
     Doubles margins;                  // (steps, bands): from the uniform number to the nearest edge of its distribution
+    // Steps before an element of the state came so close to a delta threshold that rounding decides.
+    std::size_t sure_steps = 0;
 };
 
 class Reference {
@@ -27,10 +29,18 @@ public:
               double temperature, const std::vector<std::uint8_t>& forced) const {
         const std::vector<Doubles> conditioning = condition(mel, frames);
         std::vector<std::uint8_t> previous(s_.bands, kSilentLevel);
-        Doubles h(s_.hidden, 0.0);
+        Doubles h(s_.hidden, 0.0), seen = h; // by the recurrent product
+        bool sure = true;
         Trace trace;
         for (std::size_t step = 0; step < frames * s_.steps_per_frame; ++step) {
-            h = gru(h, conditioning[step / s_.steps_per_frame], previous);
+            for (std::size_t i = 0; i < s_.hidden; ++i) {
+                const double far = std::abs(h[i] - seen[i]), threshold = model_.delta ? *model_.delta : 0.0;
+                sure = sure && (!model_.delta || far == 0.0 || std::abs(far - threshold) > kDoubt);
+                if (!model_.delta || far > threshold)
+                    seen[i] = h[i];
+            }
+            trace.sure_steps += sure;
+            h = gru(h, seen, conditioning[step / s_.steps_per_frame], previous);
             const Doubles p = parameters(h);
             for (std::size_t b = 0; b < s_.bands; ++b) {
                 const Counter words =
@@ -60,6 +70,8 @@ public:
     }
 
 private:
+    static constexpr double kDoubt = 2e-6; // single precision's error of the state stays below it
+
     const std::vector<float>& vector(const std::string& name) const { return model_.vectors.at(name); }
     static double sigmoid(double x) { return 0.5 * (1.0 + std::tanh(0.5 * x)); }
 
@@ -106,7 +118,8 @@ private:
         return c;
     }
 
-    Doubles gru(const Doubles& h, const Doubles& c, const std::vector<std::uint8_t>& previous) const {
+    Doubles gru(const Doubles& h, const Doubles& seen, const Doubles& c,
+                const std::vector<std::uint8_t>& previous) const {
         Doubles embedded;
         for (std::size_t b = 0; b < s_.bands; ++b) {
             for (std::size_t e = 0; e < s_.embed; ++e)
@@ -114,7 +127,7 @@ private:
         }
         const Doubles from_levels = model_.plain.at("gru.w_embed")(embedded); // folded when loaded, unrounded
         const Doubles from_mel = product("gru.w_cond", c);
-        const Doubles recurrent = product("gru.w_hh", h);
+        const Doubles recurrent = product("gru.w_hh", seen);
         const auto a = [&](std::size_t i) {
             return from_levels[i] + from_mel[i] + static_cast<double>(vector("gru.b_ih")[i]);
         };

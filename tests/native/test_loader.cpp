@@ -188,6 +188,28 @@ TEST(header) {
     }
 }
 
+TEST(delta_thresholds) {
+    Model model = random_model(rng, tiny_shape(), {kColumns}, 1.0);
+    model.delta = 0.25f;
+    const std::string good = Writer::bytes(model);
+    MemoryFile file;
+    file.set(good);
+    run_briefly(Vocoder(file.path(), "scalar"));
+    for (const char* value : {"-0.001", "1.001", "1e300", "\"0.1\"", "null", "[0.1]"}) {
+        std::string bad = good;
+        set(bad, {"delta"}, value);
+        check_refused(bad, "'delta' must be a number from");
+    }
+    for (const Tiling& tiling : tilings()) {
+        Model other = random_model(rng, tiny_shape(), {tiling}, 1.0);
+        other.delta = 0.25f;
+        if (tiling.layout == Layout::row_group || tiling.layout == Layout::kept_rows || tiling.number != Number::f32) {
+            if (runs_model(find_isa("scalar"), other))
+                check_refused(Writer::bytes(other), "gru.w_hh: a delta threshold needs");
+        }
+    }
+}
+
 TEST(every_index) {
     for (const Tiling& tiling : tilings()) {
         const Model model = random_model(rng, tiny_shape(), {tiling}, 1.0);
@@ -195,12 +217,15 @@ TEST(every_index) {
         for (const auto& [name, packed] : model.packed) {
             for (std::size_t i = 0; i < packed.index.size(); ++i) {
                 std::string bad = good;
-                put(bad, number(good, {name, "index", "offset"}) + 2 * i, static_cast<std::uint16_t>(packed.cols));
+                const bool by_row = tiling.layout == Layout::kept_rows;
+                put(bad, number(good, {name, "index", "offset"}) + 2 * i,
+                    static_cast<std::uint16_t>(by_row ? packed.rows : packed.cols));
                 sign(bad);
-                check_refused(bad, "column index");
+                check_refused(bad, by_row ? "row index" : "column index");
             }
             for (std::size_t i = 0; i < packed.counts.size(); ++i) {
-                for (const std::uint32_t count : {packed.cols + 1, 0xffffffffu, packed.counts[i] - 1}) {
+                for (const std::uint32_t count :
+                     {std::max(packed.rows, packed.cols) + 1, 0xffffffffu, packed.counts[i] - 1}) {
                     std::string bad = good;
                     put(bad, number(good, {name, "counts", "offset"}) + 4 * i, count);
                     sign(bad);
@@ -234,6 +259,9 @@ TEST(contents) {
     bad = rows; // tiles of 4 columns start at 0 and 4
     set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
     check_refused(bad, "not the start of a tile");
+    bad = good_file(rng, {Layout::kept_rows, Number::f32, 1, 1}); // all rows
+    set_blob(bad, "gru.w_hh", "index", std::uint16_t{1});
+    check_refused(bad, "row indices do not increase");
 }
 
 // What fills up chunks, tiles, strips and panels must be zero: kernels multiply it with whatever lies there.

@@ -14,7 +14,8 @@ constexpr double kEdge = 1e-5;
 // Levels that may differ where inputs are rounded: a share (3640 runs had 0.03 at most), and a few of however few.
 constexpr double kMostDiffer = 0.1, kAnyDiffer = 3.0;
 
-void check_vocoder(Rng& rng, const Model& model, std::size_t frames, const std::string& what) {
+// Returns how many steps were compared.
+std::size_t check_vocoder(Rng& rng, const Model& model, std::size_t frames, const std::string& what) {
     const VocoderShape& s = model.shape;
     MemoryFile file;
     file.set(Writer::bytes(model));
@@ -39,7 +40,7 @@ void check_vocoder(Rng& rng, const Model& model, std::size_t frames, const std::
         run(vocoder, {seed, number, temperature}, mel.data(), frames, {audio.data(), levels.data(), forced.data()});
         const std::string where = what + ", " + isa.name;
         std::size_t differ = 0;
-        for (std::size_t i = 0; i < levels.size(); ++i) {
+        for (std::size_t i = 0; i < trace.sure_steps * s.bands; ++i) {
             const bool agrees = levels[i] == trace.levels[i] || trace.margins[i] <= kEdge;
             CHECK(agrees || rounded, where + ", level " + std::to_string(i));
             differ += !agrees;
@@ -51,6 +52,7 @@ void check_vocoder(Rng& rng, const Model& model, std::size_t frames, const std::
             CHECK(std::abs(static_cast<double>(audio[i]) - expected[i]) < 2e-6,
                   where + ", sample " + std::to_string(i));
     }
+    return trace.sure_steps;
 }
 
 } // namespace
@@ -76,6 +78,21 @@ TEST(odd_shapes) {
         const Tiling& tiling = tilings()[pick(rng, 0, tilings().size() - 1)];
         check_vocoder(rng, random_model(rng, s, {tiling}, 0.5, true), pick(rng, 1, 12), tiling.name());
     }
+}
+
+// Delta networks, whose every step depends on which elements of the state moved; thresholds at which many do not.
+TEST(delta_thresholds) {
+    std::size_t sure = 0, all = 0;
+    for (int round = 0; round < 20; ++round) {
+        VocoderShape s = tiny_shape();
+        s.bands = 4, s.hidden = pick(rng, 1, 40), s.embed = 6, s.cond = 24, s.head = 36, s.mixtures = 4, s.mels = 10;
+        s.steps_per_frame = 40, s.pqmf_taps = 64;
+        Model model = random_model(rng, s, {round % 2 ? kDense : kColumns}, 0.5);
+        model.delta = std::vector<float>{0.01f, 0.05f, 0.2f}[pick(rng, 0, 2)];
+        const auto steps = check_vocoder(rng, model, 8, "delta " + std::to_string(*model.delta));
+        sure += steps, all += 8 * s.steps_per_frame;
+    }
+    CHECK(2 * sure > all, std::to_string(sure) + " of " + std::to_string(all) + " steps could be compared");
 }
 
 int main(int argc, char** argv) {

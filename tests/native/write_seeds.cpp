@@ -3,6 +3,7 @@
 #include "model.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -18,6 +19,14 @@ int main(int argc, char** argv) {
     VocoderShape s = tiny_shape();
     s.embed = 1, s.hidden = 5, s.cond = 3, s.mels = 2, s.head = 4, s.mixtures = 1;
     constexpr std::size_t kMatrices = 7; // of a model, each of another tile
+    const auto write = [&](const std::string& name, const Model& model) {
+        std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
+        stream << Writer::bytes(model);
+        if (!stream.flush()) {
+            std::fprintf(stderr, "%s: cannot write %s\n", argv[1], name.c_str());
+            std::exit(1);
+        }
+    };
     for (const Number number : {Number::f32, Number::bf16, Number::int8}) {
         std::vector<Tiling> all;
         std::copy_if(tilings().begin(), tilings().end(), std::back_inserter(all),
@@ -27,12 +36,10 @@ int main(int argc, char** argv) {
             const std::vector<Tiling> used(
                 begin, all.begin() + static_cast<std::ptrdiff_t>(std::min(at + kMatrices, all.size())));
             const std::string name = std::string(number_name(number)) + "-" + std::to_string(at / kMatrices) + ".lwm";
-            std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
-            stream << Writer::bytes(random_model(rng, s, used, 0.6, true));
-            if (!stream.flush()) {
-                std::fprintf(stderr, "%s: cannot write %s\n", argv[1], name.c_str());
-                return 1;
-            }
+            write(name, random_model(rng, s, used, 0.6, true));
         }
     }
+    Model delta = random_model(rng, s, {kDense, kColumns}, 0.6);
+    delta.delta = 0.1f;
+    write("delta-0.lwm", delta);
 }

@@ -118,7 +118,7 @@ class StudyFiles:
         density = 1.0 if masks is None else float(masks.mean())
         steps = list(range(0, self.steps + 1, 20))
         return {
-            "schema": 1,
+            "schema": 2,
             "study": {"name": self.name, "task": "vocoder"},
             "trial": {
                 "number": self.number, "name": f"{arm.name}/{seed}", "config_hash": f"{self.number:08x}",
@@ -158,6 +158,7 @@ class StudyFiles:
                 "sparsity": [(arm.sparsity or 0.0) * min(1.0, 2 * s / self.steps) for s in steps],
                 "lambda": [0.0 for _ in steps],
             },
+            "facts": {},
             "artifacts": {
                 "audio": [row["audio"] for row in utterances if row["audio"]],
                 "masks": [] if masks is None else ["masks.npz"],

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from bench.sparsity.grid import Grid
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.tile import Tile
 
 NAMES = ["1x1", "2x1", "3x1", "4x1", "1x2", "1x3", "1x4", "2x3", "3x2", "column", "gate-column", "row"]
@@ -25,6 +26,11 @@ def weights(grid: Grid, seed: int, levels: int | None = None) -> Tensor:
         return torch.randn(grid.shape, generator=generator)
     per_group = torch.randint(levels, (grid.n_groups,), generator=generator).float()
     return grid.expand(per_group)
+
+
+def tile_groups(grid: Grid) -> TileGroups:
+    """The groups of one matrix `w`."""
+    return TileGroups({"w": grid.shape}, grid.tile, {"w": grid.gates})
 
 
 seeds = st.integers(0, 2**31)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.sparsity.grid import Grid
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.regularizer import GroupLasso
 from bench.sparsity.tile import Tile
 
-from .strategies import grids, seeds, weights
+from .strategies import grids, seeds, tile_groups, weights
 
 strengths = st.sampled_from([0.0, 0.1, 1.0, 5.0, 1e3])
 LR = 0.1
@@ -29,21 +30,21 @@ def slow_penalty(grid: Grid, w: Tensor, lam: float) -> float:
 @given(grids(), seeds, strengths)
 def test_penalty_equals_a_loop(grid: Grid, seed: int, lam: float) -> None:
     w = weights(grid, seed).double()
-    penalty = GroupLasso(grid.tile, lam=lam).penalty(w, grid.gates)
+    penalty = GroupLasso(tile_groups(grid), lam=lam).penalty({"w": w})
     assert penalty.item() == pytest.approx(slow_penalty(grid, w, lam))
 
 
 @given(grids(), seeds)
 def test_penalty_gradient_equals_finite_differences(grid: Grid, seed: int) -> None:
     w = weights(grid, seed).double().requires_grad_()
-    regularizer = GroupLasso(grid.tile, lam=0.7)
-    assert torch.autograd.gradcheck(lambda v: regularizer.penalty(v, grid.gates), w, fast_mode=True)
+    regularizer = GroupLasso(tile_groups(grid), lam=0.7)
+    assert torch.autograd.gradcheck(lambda v: regularizer.penalty({"w": v}), w, fast_mode=True)
 
 
 def test_named_special_cases() -> None:
     w = torch.randn(12, 5, dtype=torch.float64)
-    lasso = GroupLasso(Tile.parse("1x1"), lam=0.3).penalty(w, 3)
-    columns = GroupLasso(Tile.parse("column"), lam=0.3).penalty(w, 3)
+    lasso = GroupLasso(TileGroups({"w": (12, 5)}, Tile.parse("1x1"), {"w": 3}), lam=0.3).penalty({"w": w})
+    columns = GroupLasso(TileGroups({"w": (12, 5)}, Tile.parse("column"), {"w": 3}), lam=0.3).penalty({"w": w})
     torch.testing.assert_close(lasso, 0.3 * w.abs().sum())
     torch.testing.assert_close(columns, 0.3 * 12**0.5 * w.norm(dim=0).sum())
 
@@ -52,7 +53,7 @@ def test_named_special_cases() -> None:
 def test_proximal_step_equals_the_closed_form(grid: Grid, seed: int, lam: float) -> None:
     w = weights(grid, seed).double()
     stepped = w.clone()
-    GroupLasso(grid.tile, lam=lam).proximal_(stepped, grid.gates, LR)
+    GroupLasso(tile_groups(grid), lam=lam).proximal_({"w": stepped}, LR)
     for g in range(grid.n_groups):
         block = w[grid.bounds(g)]
         threshold = LR * lam * block.numel() ** 0.5
@@ -63,7 +64,7 @@ def test_proximal_step_equals_the_closed_form(grid: Grid, seed: int, lam: float)
 def test_proximal_step_of_lasso_is_soft_thresholding() -> None:
     w = torch.randn(6, 7)
     stepped = w.clone()
-    GroupLasso(Tile.parse("1x1"), lam=5.0).proximal_(stepped, 3, LR)
+    GroupLasso(TileGroups({"w": (6, 7)}, Tile.parse("1x1"), {"w": 3}), lam=5.0).proximal_({"w": stepped}, LR)
     torch.testing.assert_close(stepped, torch.nn.functional.softshrink(w, 5.0 * LR))
 
 
@@ -72,9 +73,9 @@ def test_proximal_step_of_lasso_is_soft_thresholding() -> None:
 def test_proximal_step_minimises_its_objective(name: str, seed: int) -> None:
     grid = Tile.parse(name).grid((4, 3), 2)
     w = weights(grid, seed).double()
-    regularizer = GroupLasso(grid.tile, lam=4.0)
+    regularizer = GroupLasso(tile_groups(grid), lam=4.0)
     stepped = w.clone()
-    regularizer.proximal_(stepped, 2, LR)
+    regularizer.proximal_({"w": stepped}, LR)
 
     def objective(v: Tensor, smoothing: float = 0.0) -> Tensor:
         blocks = [v[grid.bounds(g)] for g in range(grid.n_groups)]
@@ -98,20 +99,20 @@ def test_proximal_step_minimises_its_objective(name: str, seed: int) -> None:
 @given(grids(), seeds, strengths)
 def test_decay_is_a_step_down_the_penalty_gradient(grid: Grid, seed: int, lam: float) -> None:
     w = weights(grid, seed).double().requires_grad_()
-    regularizer = GroupLasso(grid.tile, "subgradient", lam)
-    (gradient,) = torch.autograd.grad(regularizer.penalty(w, grid.gates), w)
+    regularizer = GroupLasso(tile_groups(grid), "subgradient", lam)
+    (gradient,) = torch.autograd.grad(regularizer.penalty({"w": w}), w)
     stepped = w.detach().clone()
-    regularizer.decay_(stepped, grid.gates, LR)
+    regularizer.decay_({"w": stepped}, LR)
     torch.testing.assert_close(stepped, w.detach() - LR * gradient)
 
 
 @given(grids(), seeds)
 def test_a_step_lowers_every_rms_by_the_same(grid: Grid, seed: int) -> None:
     w = weights(grid, seed).double()
-    regularizer = GroupLasso(grid.tile, lam=3.0)
-    before = regularizer.rms(w, grid.gates)
-    regularizer.step_(w, grid.gates, LR)
-    torch.testing.assert_close(regularizer.rms(w, grid.gates), (before - 0.3).clamp_min(0))
+    regularizer = GroupLasso(tile_groups(grid), lam=3.0)
+    before = regularizer.rms({"w": w})
+    regularizer.step_({"w": w}, LR)
+    torch.testing.assert_close(regularizer.rms({"w": w}), (before - 0.3).clamp_min(0))
 
 
 @pytest.mark.parametrize("form", ["proximal", "subgradient"])
@@ -119,8 +120,8 @@ def test_a_step_lowers_every_rms_by_the_same(grid: Grid, seed: int) -> None:
 def test_zero_groups_stay_and_nothing_is_nan(form: str, grid: Grid, seed: int) -> None:
     w = weights(grid, seed, levels=3) * 1e-44  # zeros and subnormal numbers
     zero = w == 0
-    regularizer = GroupLasso(grid.tile, form, 1.0)  # type: ignore[arg-type]
-    regularizer.step_(w, grid.gates, LR)
+    regularizer = GroupLasso(tile_groups(grid), form, 1.0)  # type: ignore[arg-type]
+    regularizer.step_({"w": w}, LR)
     assert bool(torch.isfinite(w).all())
     assert bool((w[zero] == 0).all())
 
@@ -128,31 +129,31 @@ def test_zero_groups_stay_and_nothing_is_nan(form: str, grid: Grid, seed: int) -
 def test_lambda_zero_changes_nothing() -> None:
     w = torch.randn(6, 4)
     stepped = w.clone()
-    GroupLasso(Tile.parse("2x1")).step_(stepped, 3, LR)
+    GroupLasso(TileGroups({"w": (6, 4)}, Tile.parse("2x1"), {"w": 3})).step_({"w": stepped}, LR)
     assert torch.equal(stepped, w)
 
 
 def test_steps_take_a_parameter_in_place_and_leave_no_gradient() -> None:
     parameter = torch.nn.Parameter(torch.randn(6, 4))
     before = parameter.detach().clone()
-    GroupLasso(Tile.parse("2x1"), lam=1.0).step_(parameter, 3, LR)
+    GroupLasso(TileGroups({"w": (6, 4)}, Tile.parse("2x1"), {"w": 3}), lam=1.0).step_({"w": parameter}, LR)
     assert parameter.grad is None
     assert parameter.is_leaf
     assert not torch.equal(parameter.detach(), before)
 
 
 def test_bad_values() -> None:
-    tile = Tile.parse("1x1")
+    groups = TileGroups({"w": (2, 2)}, Tile.parse("1x1"))
     with pytest.raises(UsageError, match=r"reg\.form"):
-        GroupLasso(tile, "prox")  # type: ignore[arg-type]
+        GroupLasso(groups, "prox")  # type: ignore[arg-type]
     for lam in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=r"reg\.lambda"):
-            GroupLasso(tile, lam=lam)
-    regularizer = GroupLasso(tile)
+            GroupLasso(groups, lam=lam)
+    regularizer = GroupLasso(groups)
     regularizer.lam = -1.0
     with pytest.raises(UsageError, match=r"reg\.lambda"):
-        regularizer.step_(torch.zeros(2, 2), 1, LR)
+        regularizer.step_({"w": torch.zeros(2, 2)}, LR)
     with pytest.raises(ValueError, match="negative"):
-        GroupLasso(tile).step_(torch.zeros(2, 2), 1, -1.0)
-    with pytest.raises(ValueError, match="two dimensions"):
-        GroupLasso(tile).penalty(torch.zeros(2))
+        GroupLasso(groups).step_({"w": torch.zeros(2, 2)}, -1.0)
+    with pytest.raises(ValueError, match="shape"):
+        GroupLasso(groups).penalty({"w": torch.zeros(2)})

@@ -46,7 +46,8 @@ def test_plan_applies_every_filter() -> None:
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (Selection(tiles=("3x7",)), "tile 3x7"),
+        (Selection(tiles=("3by7",)), "tile 3by7"),
+        (Selection(tiles=("row",)), "tile row"),
         (Selection(formats=("int3",)), "format int3"),
         (Selection(isas=("avx1024",)), "isa avx1024"),
         (Selection(hidden=(4,)), "hidden 4"),

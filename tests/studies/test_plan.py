@@ -92,9 +92,10 @@ def test_sampled_study_has_baselines_then_open_trials(study_file: Write) -> None
 
 
 def test_a_corner_of_the_space_that_has_no_kernel_is_refused(study_file: Write) -> None:
-    lines = "search:\n  prune.tile: {choice: [16x1, 3x5]}\nmode: random\ntrials: 9\nbaselines: false\n"
-    base = "name: tiny\nbase: {model.init: dense, model.hidden: 64, prune.kind: magnitude, prune.sparsity: 0.5}\n"
-    with pytest.raises(ConfigError, match=r"tiny.yaml:4: prune.tile: got '3x5'"):
+    lines = "search:\n  prune.tile: {choice: [16x1, 8x1]}\nmode: random\ntrials: 9\nbaselines: false\n"
+    settings = "pack.format: int8, model.init: dense, model.hidden: 64, prune.kind: magnitude, prune.sparsity: 0.5"
+    base = f"name: tiny\nbase: {{{settings}}}\n"
+    with pytest.raises(ConfigError, match=r"tiny.yaml:4: prune.tile: got '8x1'"):
         plan(load(study_file(lines, base)))
 
 
@@ -117,3 +118,25 @@ def test_dry_run_rows_say_what_is_the_same(study_file: Write) -> None:
     text = plan_text(study, StudyFolder(Path("runs/tiny")), rows, workers=1)
     assert "3 trials" in text
     assert "same as 0" in text
+
+
+MIXED = """\
+search:
+  structure:
+    choice:
+      two-of-four: {prune.kind: magnitude, prune.scope: "2:4"}
+      simd: {prune.kind: magnitude, prune.tile: 16x1}
+  prune.sparsity: {choice: [0.5, 0.7]}
+baselines: false
+"""
+
+
+def test_points_of_a_grid_that_cannot_exist_are_skipped_with_the_reason(study_file: Write) -> None:
+    trials = plan(load(study_file(MIXED)))
+    assert len(trials) == 4
+    (skipped,) = (planned for planned in trials if planned.config is None)
+    assert skipped.arm == "two-of-four-s70"
+    assert skipped.skip == "prune.sparsity: got 0.7, but prune.scope '2:4' prunes exactly 0.5"
+    named = "arms: {a: {prune.kind: magnitude, prune.scope: '2:4', prune.sparsity: 0.7}}\n"
+    with pytest.raises(ConfigError, match=r"prunes exactly 0\.5"):  # asked for by name, it is a mistake
+        plan(load(study_file(named)))

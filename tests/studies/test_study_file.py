@@ -113,9 +113,9 @@ def test_all_problems_at_once_and_a_base_problem_once(study_file: Write) -> None
     ("lines", "found"),
     [
         (
-            "arms:\n  a: {prune.tyle: 16x1}\n  b: {prune.kind: magnitude, prune.tile: 4x2, prune.sparsity: 0.5}\n"
+            "arms:\n  a: {prune.tyle: 16x1}\n  b: {prune.kind: magnitude, prune.tile: 512x1, prune.sparsity: 0.5}\n"
             "margin: 1\nmode: x\n",
-            [(6, "unknown key"), (7, "no kernel"), (8, "unknown key"), (9, "expected one of")],
+            [(6, "unknown key"), (7, "larger than one gate"), (8, "unknown key"), (9, "expected one of")],
         ),
         (
             "arms:\n  a: {prune.kind: magnitude, prune: {kind: random}}\n  b: {train.lr: 7}\nseeds: {recover: [x]}\n",

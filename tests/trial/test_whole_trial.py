@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.engine.vocoder import read_header
 from bench.errors import LanewiseError, UsageError
 from bench.trial import judging, pictures
 from bench.trial.context import StopEarly
@@ -192,6 +193,19 @@ def test_a_host_that_cannot_be_timed_does_not_spoil_the_trial(
     assert not (tmp_path / "stages" / "speed.json").exists(), "a failure is not kept: the next run times again"
 
 
+def test_a_delta_network_is_what_is_packed_and_judged(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
+    dense = ("reg={}", "prune={}", "measure.metrics=[]")
+    plain = run_trial(tiny_config(tiny_corpus, *dense), tmp_path / "plain", cache=shared_cache)
+    found = run_trial(tiny_config(tiny_corpus, *dense, "pack.delta=0.05"), tmp_path / "delta", cache=shared_cache)
+    assert read_header(tmp_path / "delta" / "model.lwm")["delta"] == pytest.approx(0.05)
+    assert found.metrics["valid.nll_bits"] == plain.metrics["valid.nll_bits"]  # the same training
+    assert found.metrics["quality.nll_bits"] != plain.metrics["quality.nll_bits"]
+    assert found.facts["delta"]["threshold"] == 0.05
+    assert 0 < found.facts["delta"]["skipped"] < 1
+    assert "delta" not in plain.facts
+    assert found.reasons["quality.nll_bits_int8"] == "a delta network runs in f32 only"
+
+
 def _timing(verdict: str, rtf: float, samples: int) -> Any:
     class Result:
         rtf_dense = kernel_us = vs_dense = vs_limit = 1.0
@@ -326,14 +340,15 @@ def test_training_on_a_cuda_device_comes_near_that_on_the_cpu(
 
 
 def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
-    config = tiny_config(tiny_corpus, "reg.lambda={grid: [1e-4, 0.5, 1]}")
+    config = tiny_config(tiny_corpus, "tune={key: reg.lambda, grid: [1e-4, 0.5, 1]}")
     record = run_trial(config, tmp_path, cache=shared_cache)
     assert record.state == "complete", record.reason
-    tried = dict(pair.split(": ") for pair in record.tags["lanewise.lambda_grid"].split(", "))
-    assert set(tried) == {"0.0001", "0.5", "1"}
-    best = min(tried, key=lambda lam: float(tried[lam]))
-    assert record.metrics["train.lambda"] == float(best)
-    assert record.metrics["valid.nll_bits"] == pytest.approx(float(tried[best]), abs=0.05)
+    tried = record.facts["tune"]
+    assert (tried["key"], tried["values"]) == ("reg.lambda", [1e-4, 0.5, 1])
+    best = int(np.argmin(tried["valid"]))
+    assert record.metrics["train.lambda"] == tried["values"][best]
+    assert record.metrics["valid.nll_bits"] == tried["valid"][best]
+    assert [curve[-1] for curve in tried["curves"]] == tried["valid"]
 
 
 def test_a_folder_of_another_trial_is_refused(finished: tuple[Path, Record], tiny_corpus: Path) -> None:

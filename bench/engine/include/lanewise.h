@@ -41,7 +41,8 @@ LANEWISE_API const char* lanewise_error(void);
 /* Instruction sets that this host can run, best last, separated by spaces. */
 LANEWISE_API const char* lanewise_isas(void);
 
-/* Loads and verifies a packed model. isa: one of lanewise_isas(); NULL or "auto" takes LANEWISE_ISA from the
+/* Loads and verifies a packed model. The file is mapped while this call runs, not after; to replace one that others may
+ * be loading, rename a new file over it: truncating it in place would end them with SIGBUS. isa: one of lanewise_isas(); NULL or "auto" takes LANEWISE_ISA from the
  * environment, else the best. */
 LANEWISE_API lanewise_vocoder* lanewise_open(const char* path, const char* isa);
 LANEWISE_API void lanewise_close(lanewise_vocoder* vocoder);

@@ -45,9 +45,16 @@ template <typename Result, typename Body> Result guarded(Result failed, Body bod
 
 std::string chosen_isa(const char* isa) {
     const auto automatic = [](const char* name) { return !name || !*name || std::string(name) == "auto"; };
+    if (!automatic(isa))
+        return isa;
+    isa = std::getenv("LANEWISE_ISA");
     if (automatic(isa))
-        isa = std::getenv("LANEWISE_ISA");
-    return automatic(isa) ? lanewise::host_isas().back().name : isa;
+        return lanewise::host_isas().back().name;
+    try {
+        return lanewise::find_isa(isa).name;
+    } catch (const Error& error) {
+        throw Error(std::string("LANEWISE_ISA: ") + error.what());
+    }
 }
 
 void require_given(bool given, const char* what) {
@@ -162,7 +169,11 @@ ptrdiff_t lanewise_log_mel(const float* audio, size_t samples, size_t first, siz
         require_given(mel || frames == 0, "mel");
         if (first > count || frames > count - first)
             throw Error("these samples give " + std::to_string(count) + " frames only");
-        require_finite(audio, count * LogMel::kHop, "audio");
+        // Only what these frames reach: a caller that takes few at a time must not pay for the whole each time.
+        const std::size_t begin = first * LogMel::kHop, end = begin + frames * LogMel::kHop + LogMel::kPad;
+        const std::size_t from = begin - std::min(begin, LogMel::kPad), to = std::min(end, count * LogMel::kHop);
+        if (frames > 0)
+            require_finite(audio + from, to - from, "audio");
         for (std::size_t i = 0; i < frames; ++i)
             log_mel().frame(first + i, count, [audio](std::size_t k) { return audio[k]; }, mel + i * LogMel::kMels);
         return static_cast<ptrdiff_t>(frames);

@@ -147,6 +147,8 @@ WavWriter::~WavWriter() {
 
 void WavWriter::write(const float* audio, std::size_t samples) {
     for (std::size_t i = 0; i < samples; ++i) {
+        if (!std::isfinite(audio[i]))
+            throw Error(path_ + ": the model made NaN or infinite samples; its weights are too large, train it again");
         const double scaled = std::nearbyint(static_cast<double>(audio[i]) * 32768.0);
         const auto pcm = static_cast<std::int16_t>(scaled < -32768.0 ? -32768.0 : scaled > 32767.0 ? 32767.0 : scaled);
         check(std::fwrite(&pcm, 1, sizeof pcm, file_) == sizeof pcm);

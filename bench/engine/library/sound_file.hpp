@@ -50,7 +50,7 @@ public:
     WavWriter& operator=(const WavWriter&) = delete;
     ~WavWriter();
 
-    // Samples beyond full scale are clipped.
+    // Samples beyond full scale are clipped; throws Error if one is NaN or infinite.
     void write(const float* audio, std::size_t samples);
     // Back to the first sample.
     void rewind();

@@ -63,11 +63,27 @@ double temperature(const std::string& text) {
     return value;
 }
 
+// Throws UsageError, naming where it was asked for, unless this host runs the ISA.
+void require_runnable(const std::string& asked) {
+    const char* variable = std::getenv("LANEWISE_ISA");
+    const bool automatic = asked.empty() || asked == "auto";
+    const std::string isa = !automatic ? asked : variable ? variable : "";
+    const std::string have = lanewise_isas();
+    if (!isa.empty() && isa != "auto" && (" " + have + " ").find(" " + isa + " ") == have.npos) {
+        throw UsageError((automatic ? "LANEWISE_ISA" : "--isa") + (": this host cannot run '" + isa) +
+                         "'; it runs: " + have + " (or auto)");
+    }
+}
+
 Options parse(int argc, char** argv) {
     Options options;
     for (int i = 1; i < argc; ++i) {
-        const std::string name = argv[i];
+        const std::string argument = argv[i];
+        const std::size_t equals = argument.compare(0, 2, "--") ? argument.npos : argument.find('=');
+        const std::string name = argument.substr(0, equals);
         const auto value = [&]() -> std::string {
+            if (equals != argument.npos)
+                return argument.substr(equals + 1);
             if (i + 1 == argc)
                 throw UsageError(name + ": needs a value");
             return argv[++i];
@@ -78,15 +94,16 @@ Options parse(int argc, char** argv) {
             options.seed = whole(name, value());
         else if (name == "--temperature")
             options.temperature = temperature(value());
-        else if (name == "--time")
+        else if (argument == "--time")
             options.time = true;
         else if (name.size() > 1 && name[0] == '-')
-            throw UsageError("unknown option " + name + "; see lanewise-synth --help");
+            throw UsageError("unknown option " + argument + "; see lanewise-synth --help");
         else
             options.files.push_back(name);
     }
     if (options.files.size() != 3)
         throw UsageError("expected MODEL.lwm IN OUT.wav; see lanewise-synth --help");
+    require_runnable(options.isa);
     return options;
 }
 

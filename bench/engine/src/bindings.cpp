@@ -8,6 +8,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -166,6 +167,16 @@ nb::ndarray<nb::numpy, float> parameters(const lanewise::Vocoder& vocoder, Array
     return result;
 }
 
+double skipped(const lanewise::Vocoder& vocoder, Array2<float> mel, std::optional<Array2<std::uint8_t>> forced,
+               std::uint64_t seed, std::uint64_t number, double temperature) {
+    const float* frames = checked(vocoder, mel);
+    lanewise::Output output;
+    if (forced)
+        output.forced = checked(vocoder, *forced, mel.shape(0));
+    nb::gil_scoped_release release;
+    return lanewise::run(vocoder, {seed, number, temperature}, frames, mel.shape(0), output);
+}
+
 double run_ns(const lanewise::Vocoder& vocoder, Array2<float> mel, std::uint64_t seed) {
     const float* frames = checked(vocoder, mel);
     lanewise::Aligned<float> audio(mel.shape(0) * vocoder.shape().samples_per_frame());
@@ -189,6 +200,7 @@ public:
 
     std::size_t push(Array2<float> mel) { return stream_.push(checked(vocoder_, mel), mel.shape(0)); }
     void finish() { stream_.finish(); }
+    double skipped() const { return stream_.skipped(); }
     nb::ndarray<nb::numpy, float> pull() {
         const std::size_t frames = stream_.ready();
         lanewise::Output output;
@@ -292,6 +304,7 @@ NB_MODULE(_core, m) {
         return lanewise::checksum(reinterpret_cast<const unsigned char*>(file.c_str()), file.size());
     });
     m.def("read_header", [](const std::string& path) { return std::string(lanewise::PackedFile(path).header_text()); });
+    m.def("check_dims", &lanewise::check_dims, "dims"_a);
     m.def("philox", &lanewise::philox, "counter"_a, "key"_a);
     m.def("uniform", &lanewise::uniform, "word"_a);
     m.def("apply", &apply, "function"_a, "x"_a, "isa"_a);
@@ -321,6 +334,7 @@ NB_MODULE(_core, m) {
         .def("indices", &levels, "mel"_a, "seed"_a, "utterance"_a, "temperature"_a)
         .def("teacher_force", &teacher_force, "mel"_a, "indices"_a, "seed"_a, "utterance"_a, "temperature"_a)
         .def("parameters", &parameters, "mel"_a, "indices"_a)
+        .def("skipped", &skipped, "mel"_a, "indices"_a.none(), "seed"_a, "utterance"_a, "temperature"_a)
         .def("run_ns", &run_ns, "mel"_a, "seed"_a)
         .def("parts_ns", &parts_ns, "mel"_a, "seed"_a);
 
@@ -329,5 +343,6 @@ NB_MODULE(_core, m) {
              "utterance"_a, "temperature"_a, nb::keep_alive<1, 2>())
         .def("push", &Stream::push, "mel"_a)
         .def("finish", &Stream::finish)
-        .def("pull", &Stream::pull);
+        .def("pull", &Stream::pull)
+        .def_prop_ro("skipped", &Stream::skipped);
 }

@@ -5,10 +5,6 @@
 #include "matrix.hpp"
 #include "simd.hpp"
 
-#ifdef __ARM_FEATURE_DOTPROD
-#include <arm_neon.h>
-#endif
-
 namespace lanewise::LANEWISE_ISA {
 
 template <int L> using Words = typename Simd<L>::i32;
@@ -59,10 +55,12 @@ template <int L> LW_INLINE Vec<L> odd(Words<L> w) {
     return as_floats<L>(w & static_cast<std::int32_t>(0xffff0000));
 }
 
-// Rounds to the nearest bf16, ties to even.
+// Rounds to the nearest bf16, ties to even; NaN stays NaN.
 LW_INLINE std::uint16_t to_bf16(float x) {
     std::uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return static_cast<std::uint16_t>(bits >> 16 | 0x40);
     return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -115,11 +113,11 @@ struct DotInt8 {
     // Inputs this small are zero: the inverse of their step would overflow.
     static constexpr float kLeast = 1e-30f;
 
-    // Symmetric: the greatest magnitude becomes 127, ties go to even.
+    // Symmetric: the greatest magnitude becomes 127, ties go to even. If an input is NaN or infinite, so is the scale.
     static Input prepare(const float* x, std::size_t cols, float* scratch) {
         auto* words = reinterpret_cast<unsigned char*>(scratch);
         const float greatest = greatest_magnitude(x, cols);
-        const float inverse = greatest > kLeast ? 127.0f / greatest : 0.0f;
+        const float inverse = greatest > kLeast ? 127.0f / greatest : 0.0f; // 0 for NaN
         std::size_t i = 0;
 #ifdef __AVX512F__
         const __m512 factor = _mm512_set1_ps(inverse);
@@ -192,23 +190,26 @@ struct DotInt8 {
     }
 
 private:
+    // Compared as whole numbers, which orders magnitudes as floats do, and puts NaN above all.
     static float greatest_magnitude(const float* x, std::size_t n) {
-        V lanes[4] = {};
+        Words<kLanes> lanes[4] = {};
         std::size_t i = 0;
         for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
 #pragma GCC unroll 4
             for (int v = 0; v < 4; ++v)
-                lanes[v] = most(lanes[v], magnitude(load<kLanes>(x + i + v * kLanes)));
+                lanes[v] = most(lanes[v], bits(magnitude(load<kLanes>(x + i + v * kLanes))));
         }
         for_vectors(n - i, [&](std::size_t at, std::size_t left) {
-            lanes[0] = most(lanes[0], magnitude(load_n(x + i + at, left)));
+            lanes[0] = most(lanes[0], bits(magnitude(load_n(x + i + at, left))));
         });
-        float each[kLanes];
-        store<kLanes>(each, most(most(lanes[0], lanes[1]), most(lanes[2], lanes[3])));
-        float greatest = 0.0f;
-        for (const float one : each)
+        const Words<kLanes> all = most(most(lanes[0], lanes[1]), most(lanes[2], lanes[3]));
+        std::int32_t each[kLanes], greatest = 0;
+        __builtin_memcpy(each, &all, sizeof each);
+        for (const std::int32_t one : each)
             greatest = one > greatest ? one : greatest;
-        return greatest;
+        float magnitude;
+        __builtin_memcpy(&magnitude, &greatest, sizeof magnitude);
+        return magnitude;
     }
 };
 

@@ -2,6 +2,10 @@
 
 #include "error.hpp"
 
+#if defined(LANEWISE_ARM64) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace lanewise {
 
 namespace scalar {
@@ -25,6 +29,9 @@ extern const Kernels kernels;
 namespace neon {
 extern const Kernels kernels;
 }
+namespace neondot {
+extern const Kernels kernels;
+}
 #endif
 
 const std::vector<Isa>& built_isas() {
@@ -35,7 +42,7 @@ const std::vector<Isa>& built_isas() {
         {"avx512", &avx512::kernels}, {"avx512vnni", &avx512vnni::kernels},
 #endif
 #ifdef LANEWISE_ARM64
-        {"neon", &neon::kernels},
+        {"neon", &neon::kernels},     {"neon-dot", &neondot::kernels},
 #endif
     };
     return isas;
@@ -57,6 +64,16 @@ bool runs_here([[maybe_unused]] const std::string& isa) {
     if (isa == "avx512vnni") {
         return runs_here("avx512") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
                __builtin_cpu_supports("avx512vbmi");
+    }
+#endif
+#ifdef LANEWISE_ARM64
+    if (isa == "neon-dot") {
+#ifdef __linux__
+        constexpr unsigned long kDotProduct = 1 << 20; // HWCAP_ASIMDDP
+        return getauxval(AT_HWCAP) & kDotProduct;
+#else
+        return false;
+#endif
     }
 #endif
     return true; // scalar; and every 64-bit Arm core has NEON

@@ -158,10 +158,20 @@ std::uint64_t Json::whole(const std::string& key, std::uint64_t least, std::uint
     const double number = value.number_;
     if (value.kind_ != Kind::number || number != std::floor(number) || number < static_cast<double>(least) ||
         number > static_cast<double>(most)) {
+        const bool small = value.kind_ == Kind::number && number == std::floor(number) && std::abs(number) < 1e15;
         throw Error("header: '" + key + "' must be a whole number from " + std::to_string(least) + " to " +
-                    std::to_string(most));
+                    std::to_string(most) + (small ? ", not " + std::to_string(static_cast<long long>(number)) : ""));
     }
     return static_cast<std::uint64_t>(number);
+}
+
+double Json::number(const std::string& key, double least, double most) const {
+    const Json& value = at(key);
+    if (value.kind_ != Kind::number || !(value.number_ >= least && value.number_ <= most)) {
+        throw Error("header: '" + key + "' must be a number from " + std::to_string(least) + " to " +
+                    std::to_string(most));
+    }
+    return value.number_;
 }
 
 const std::string& Json::string(const std::string& key) const {

@@ -19,6 +19,7 @@ public:
     const Json& at(const std::string& key) const;
     const Json* find(const std::string& key) const;
     std::uint64_t whole(const std::string& key, std::uint64_t least, std::uint64_t most) const;
+    double number(const std::string& key, double least, double most) const;
     const std::string& string(const std::string& key) const;
     const std::vector<Json>& array(const std::string& key) const;
 

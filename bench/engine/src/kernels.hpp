@@ -8,8 +8,9 @@
 
 namespace lanewise {
 
-// y (rows) = m x. x needs kInputPadding readable finite floats behind its end; scratch needs cols + kInputPadding
-// floats, aligned to 64 bytes (x is gathered or converted into it), and must not overlap.
+// y (rows) = m x. NaN or infinite inputs make every output that a kept weight ties to them NaN or infinite (in int8,
+// whose inputs share a scale, every output). x needs kInputPadding readable finite floats behind its end; scratch needs
+// cols + kInputPadding floats, aligned to 64 bytes (x is gathered or converted into it), and must not overlap.
 using MatVecFn = void (*)(const MatrixView& m, const float* x, float* y, float* scratch);
 
 // One kernel of an ISA and the matrices that it is for.
@@ -65,6 +66,12 @@ struct Kernels {
     void (*gru_gates)(const GruStep& step, float* h);
     void (*gru_gates_bf16)(const GruStep& step, float* h);
     void (*gru_gates_int8)(const GruStep& step, float* h);
+    // Of a delta network, see delta.hpp: lists the inputs that moved (column and change, each with room for n + 1), and
+    // adds their columns of a dense f32 layout to y (rows).
+    std::size_t (*changed)(std::size_t n, float threshold, const float* x, float* used, std::uint32_t* column,
+                           float* change);
+    void (*add_columns)(const float* w, std::size_t rows, std::size_t cols, const std::uint32_t* column,
+                        const float* change, std::size_t n, float* y);
     // y = relu(y + bias)
     void (*bias_relu)(std::size_t n, const float* bias, float* y);
     // y += relu(x + bias)

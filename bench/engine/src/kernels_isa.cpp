@@ -1,9 +1,11 @@
 // Compiled once per ISA (see CMakeLists.txt): fills that ISA's table of kernels.
+#include "delta_columns.hpp"
 #include "kernels.hpp"
 #include "layers.hpp"
 #include "matvec.hpp"
 #include "matvec_block.hpp"
 #include "matvec_columns.hpp"
+#include "matvec_rows.hpp"
 #include "matvec_vnni.hpp"
 #include "peak.hpp"
 
@@ -24,14 +26,17 @@ constexpr MatVecEntry kProducts[] = {
     {Layout::dot_group, Number::f32, 1, 8, dot_group<8>},
     {Layout::dot_group, Number::f32, 1, 16, dot_group<16>},
     {Layout::compact, Number::f32, 1, 1, compact},
+    {Layout::kept_rows, Number::f32, 1, 1, rows_kept<dense>},
 #ifndef LANEWISE_F32_ONLY
     {Layout::dense, Number::bf16, 1, 1, dense_words<DotBf16>},
     {Layout::row_group, Number::bf16, 16, 1, columns_bf16<16>},
     {Layout::row_group, Number::bf16, 16, 2, blocks<DotBf16, 16, 2>},
+    {Layout::kept_rows, Number::bf16, 1, 1, rows_kept<dense_words<DotBf16>>},
     {Layout::dense, Number::int8, 1, 1, dense_words<DotInt8>},
     {Layout::row_group, Number::int8, 4, 4, blocks<DotInt8, 4, 4>},
     {Layout::row_group, Number::int8, 8, 4, blocks<DotInt8, 8, 4>},
     {Layout::row_group, Number::int8, 16, 4, blocks<DotInt8, 16, 4>},
+    {Layout::kept_rows, Number::int8, 1, 1, rows_kept<dense_words<DotInt8>>},
 #ifdef __AVX512VBMI__
     {Layout::row_group, Number::int8, 16, 1, columns_picked},
 #else
@@ -47,6 +52,8 @@ const Kernels kernels = {
     .gru_gates = gru_gates<float>,
     .gru_gates_bf16 = gru_gates<std::uint16_t>,
     .gru_gates_int8 = gru_gates<std::int8_t>,
+    .changed = changed,
+    .add_columns = add_columns,
     .bias_relu = bias_relu,
     .add_bias_relu = add_bias_relu,
     .normalise = normalise,

@@ -1,4 +1,6 @@
-// A file seen as bytes. Its pages belong to the page cache: they cost the process no memory of its own.
+// A file seen as bytes. Its pages belong to the page cache: they cost the process no memory of its own, where a copy
+// would double what loading a model takes. The price: if another process truncates the file meanwhile, reading it ends
+// this one with SIGBUS. Whatever writes models and sounds here renames a finished file into place.
 #pragma once
 
 #include <cstddef>

@@ -17,6 +17,8 @@ Layout parse_layout(const std::string& name) {
         return Layout::dot_group;
     if (name == "compact")
         return Layout::compact;
+    if (name == "kept_rows")
+        return Layout::kept_rows;
     throw Error("unknown matrix layout"); // not quoted: it may be any bytes of a damaged file
 }
 
@@ -37,6 +39,18 @@ std::size_t dense_weights(std::size_t rows, std::size_t cols, Number number) {
     return (whole + round_up(rows - whole, kSmallPanelRows)) * round_up(cols, chunk_columns(number));
 }
 
+std::size_t stored_rows(const MatrixView& m) {
+    return m.layout == Layout::kept_rows ? m.counts[0] : m.rows;
+}
+
+MatrixView kept_rows(const MatrixView& m) {
+    MatrixView kept = m;
+    kept.layout = Layout::dense;
+    kept.rows = m.counts[0];
+    kept.gates = 1;
+    return kept;
+}
+
 std::size_t count_entries(const MatrixView& m) {
     switch (m.layout) {
     case Layout::dense:
@@ -47,6 +61,8 @@ std::size_t count_entries(const MatrixView& m) {
         return m.rows;
     case Layout::compact:
         return m.gates;
+    case Layout::kept_rows:
+        return 1;
     }
     return 0;
 }
@@ -58,6 +74,7 @@ bool known_tile(const MatrixView& m) {
     const std::size_t rows = m.tile_rows, cols = m.tile_cols, k = chunk_columns(m.number);
     switch (m.layout) {
     case Layout::dense:
+    case Layout::kept_rows:
         return rows == 1 && cols == 1;
     case Layout::compact:
         return rows == 1 && cols == 1 && m.number == Number::f32;
@@ -69,10 +86,12 @@ bool known_tile(const MatrixView& m) {
     return false;
 }
 
-// Weights stored for one entry of `counts`, of so many kept tiles or columns.
+// Weights stored for one entry of `counts`, of so many kept tiles, columns or rows.
 std::size_t line_weights(const MatrixView& m, std::size_t kept) {
     if (m.layout == Layout::compact)
         return dense_weights(m.rows / m.gates, kept, m.number);
+    if (m.layout == Layout::kept_rows)
+        return dense_weights(kept, m.cols, m.number);
     const std::size_t columns = m.tile_cols == 1 && m.layout == Layout::row_group
                                     ? round_up(kept, chunk_columns(m.number))
                                     : kept * m.tile_cols;
@@ -114,7 +133,9 @@ Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixPar
     require(known_tile(shape), "no kernel for this tile");
     require(parts.n_counts == count_entries(shape), "wrong number of tile counts");
 
-    const std::size_t most = (shape.cols + shape.tile_cols - 1) / shape.tile_cols;
+    const bool by_row = shape.layout == Layout::kept_rows;
+    const std::size_t extent = by_row ? shape.rows : shape.cols; // what an index counts
+    const std::size_t most = (extent + shape.tile_cols - 1) / shape.tile_cols;
     std::size_t kept = 0,
                 weights = shape.layout == Layout::dense ? dense_weights(shape.rows, shape.cols, shape.number) : 0;
     for (std::size_t i = 0; i < parts.n_counts; ++i) {
@@ -126,12 +147,17 @@ Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixPar
     require(parts.n_weights == weights, "number of weights differs from the tile counts");
     for (std::size_t line = 0, at = 0; line < parts.n_counts; ++line) {
         for (std::size_t k = 0; k < parts.counts[line]; ++k, ++at) {
-            require(parts.index[at] < shape.cols, "a column index is outside the matrix");
+            require(parts.index[at] < extent,
+                    by_row ? "a row index is outside the matrix" : "a column index is outside the matrix");
             require(parts.index[at] % shape.tile_cols == 0, "a column index is not the start of a tile");
-            require(k == 0 || parts.index[at] > parts.index[at - 1], "column indices do not increase");
+            require(k == 0 || parts.index[at] > parts.index[at - 1],
+                    by_row ? "row indices do not increase" : "column indices do not increase");
         }
     }
-    require(parts.n_scales == (shape.number == Number::int8 ? shape.rows : 0), "wrong number of scales");
+    require(parts.n_scales == (shape.number != Number::int8 ? 0
+                               : by_row                     ? kept
+                                                            : shape.rows),
+            "wrong number of scales");
     require(finite(shape, parts), "holds NaN or infinite numbers");
     if (shape.number == Number::int8) {
         const auto* values = static_cast<const std::int8_t*>(parts.weights);
@@ -158,27 +184,30 @@ Matrix::Matrix(const std::string& name, const MatrixView& shape, const MatrixPar
                                            : fills_with_zeros<std::int8_t>(view_, parts.n_weights),
             "holds weights outside its rows and columns");
     if (shape.number == Number::int8) {
-        scales_ = Aligned<float>(shape.rows + kPanelRows); // whole vectors are read at the end
-        std::memcpy(scales_.data(), parts.scales, shape.rows * sizeof(float));
+        scales_ = Aligned<float>(parts.n_scales + kPanelRows); // whole vectors are read at the end
+        if (parts.n_scales)
+            std::memcpy(scales_.data(), parts.scales, parts.n_scales * sizeof(float));
         view_.scales = scales_.data();
         sum_rows();
     }
 }
 
 void Matrix::sum_rows() {
-    offsets_ = Aligned<std::int32_t>(view_.rows + kPanelRows);
-    each_weight(view_, static_cast<const std::int8_t*>(view_.weights),
+    const MatrixView stored = view_.layout == Layout::kept_rows ? kept_rows(view_) : view_;
+    offsets_ = Aligned<std::int32_t>(stored.rows + kPanelRows);
+    each_weight(stored, static_cast<const std::int8_t*>(stored.weights),
                 [&](std::size_t row, std::size_t, std::int8_t weight) { offsets_[row] += 128 * weight; });
     view_.offsets = offsets_.data();
 }
 
 std::size_t Matrix::bytes() const {
-    const std::size_t per_row = view_.number == Number::int8 ? view_.rows * (sizeof(float) + sizeof(std::int32_t)) : 0;
-    return view_.weight_bytes + index_bytes_ + counts_.size() * sizeof(std::uint32_t) + per_row;
+    const std::size_t rows = view_.number == Number::int8 ? stored_rows(view_) : 0;
+    return view_.weight_bytes + index_bytes_ + counts_.size() * sizeof(std::uint32_t) +
+           rows * (sizeof(float) + sizeof(std::int32_t));
 }
 
 std::uint64_t Matrix::read(std::uint64_t (*reader)(const void*, std::size_t)) const {
-    const std::size_t rows = view_.number == Number::int8 ? view_.rows : 0;
+    const std::size_t rows = view_.number == Number::int8 ? stored_rows(view_) : 0;
     return reader(weights_.data(), view_.weight_bytes) | reader(index_.data(), index_bytes_) |
            reader(counts_.data(), counts_.size() * sizeof(std::uint32_t)) |
            reader(scales_.data(), rows * sizeof(float)) | reader(offsets_.data(), rows * sizeof(std::int32_t));

@@ -12,6 +12,8 @@
 //              weights each (zero-padded at the right border). counts: kept tiles per row.
 //   compact    f32 whole columns, per gate (one gate: over all rows). Per gate its kept columns: index = column, and a
 //              dense matrix (R, kept) in the dense layout. counts: kept columns per gate.
+//   kept_rows  whole rows, whatever their gate: index = row, and a dense matrix (kept, cols) in the dense layout; int8
+//              has scales for these rows only. counts: kept rows, one entry.
 //
 // Numbers: bf16 is the upper half of an f32; int8 is in [-127, 127] and stands for itself times the scale of its row.
 #pragma once
@@ -24,7 +26,7 @@
 
 namespace lanewise {
 
-enum class Layout : std::uint32_t { dense, row_group, dot_group, compact };
+enum class Layout : std::uint32_t { dense, row_group, dot_group, compact, kept_rows };
 enum class Number : std::uint32_t { f32, bf16, int8 };
 // Throw Error if the name is none of these.
 Layout parse_layout(const std::string& name);
@@ -55,8 +57,8 @@ struct MatrixView {
     std::size_t weight_bytes;
     const std::uint16_t* index;
     const std::uint32_t* counts;
-    const float* scales;         // int8: (rows)
-    const std::int32_t* offsets; // int8: (rows) 128 times the sum of the row, what inputs stored as u8 = s8 + 128 add
+    const float* scales;         // int8: (stored rows)
+    const std::int32_t* offsets; // the same: 128 times the sum of the row, what inputs stored as u8 = s8 + 128 add
 
     const float* floats() const { return static_cast<const float*>(weights); }
 };
@@ -75,6 +77,11 @@ struct MatrixParts {
 
 // Weights of a dense layout of (rows, cols).
 std::size_t dense_weights(std::size_t rows, std::size_t cols, Number number = Number::f32);
+
+// Rows whose weights are stored, which is all of them but for kept_rows.
+std::size_t stored_rows(const MatrixView& m);
+// The rows that a kept_rows layout stores, as the dense matrix that they are.
+MatrixView kept_rows(const MatrixView& m);
 
 // Entries of `counts` that a layout needs.
 std::size_t count_entries(const MatrixView& m);

@@ -64,9 +64,25 @@ inline std::uint64_t peak_f32(std::uint64_t steps) {
 inline std::uint64_t peak_bf16(std::uint64_t) {
     return 0;
 }
+#ifdef __ARM_FEATURE_DOTPROD
+inline std::uint64_t peak_int8(std::uint64_t steps) {
+    int32x4_t acc[kPeakChains] = {};
+    int8x16_t bytes = vdupq_n_s8(1);
+    asm volatile("" : LW_REGISTER(bytes));
+    for (std::uint64_t i = 0; i < steps; ++i) {
+#pragma GCC unroll 12
+        for (int k = 0; k < kPeakChains; ++k) {
+            acc[k] = vdotq_s32(acc[k], bytes, bytes);
+            asm volatile("" : LW_REGISTER(acc[k]));
+        }
+    }
+    return steps * kPeakChains * 16 * 2;
+}
+#else
 inline std::uint64_t peak_int8(std::uint64_t) {
     return 0;
 }
+#endif
 #endif
 
 #undef LW_REGISTER

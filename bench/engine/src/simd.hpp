@@ -143,6 +143,9 @@ LW_INLINE V most(V a, V b) {
     return a > b ? a : b;
 #endif
 }
+LW_INLINE Simd<kLanes>::i32 most(Simd<kLanes>::i32 a, Simd<kLanes>::i32 b) {
+    return a > b ? a : b;
+}
 LW_INLINE Simd<kLanes>::i32 bits(V v) {
     Simd<kLanes>::i32 b;
     __builtin_memcpy(&b, &v, sizeof b);

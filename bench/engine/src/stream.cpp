@@ -30,6 +30,10 @@ Stream::Stream(const Vocoder& vocoder, const Sampling& sampling)
     p_ = Aligned<float>(s.bands * 3 * s.mixtures);
     scratch_ =
         Aligned<float>(std::max({s.conv1_taps * s.mels, s.conv2_taps * s.cond, s.hidden, s.head}) + kInputPadding);
+    if (vocoder.delta_)
+        delta_.emplace(vocoder.w_hh_.matrix.view(), *vocoder.kernels_, *vocoder.delta_);
+    if (vocoder.skip_weight_.size())
+        skip_.emplace(vocoder.skip_weight_.data(), vocoder.skip_bias_, s.hidden);
     if (vocoder.exact_head_)
         exact_ = Aligned<double>(vocoder.exact_head_->scratch_size());
     uniforms_ = Aligned<double>(s.steps_per_frame * kMaxBands);
@@ -99,10 +103,12 @@ void Stream::draw_uniforms() {
     const VocoderShape& s = vocoder_.shape();
     const Key key{static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32)};
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
-        const auto step = static_cast<std::uint32_t>(pulled_ * s.steps_per_frame + i);
+        const std::uint64_t step = pulled_ * s.steps_per_frame + i;
         for (std::size_t b = 0; b < s.bands; b += 4) {
+            // Beyond 2^32 steps (12 days of speech) their upper half joins the number of the four bands.
             const Counter words =
-                philox({step, static_cast<std::uint32_t>(b / 4), static_cast<std::uint32_t>(sampling_.utterance),
+                philox({static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(b / 4 | step >> 32 << 8),
+                        static_cast<std::uint32_t>(sampling_.utterance),
                         static_cast<std::uint32_t>(sampling_.utterance >> 32)},
                        key);
             for (std::size_t k = 0; k < 4; ++k)
@@ -119,17 +125,24 @@ template <typename Clock> void Stream::run_frame(const Output& output, const flo
     GruStep gru{s.hidden, conditioning, {}, static_cast<int>(s.bands), u_.data(), v.recurrent_bias_n_.data(), {}};
     draw_uniforms();
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
-        v.w_hh_(h_.data(), u_.data(), scratch_.data());
-        for (std::size_t b = 0; b < s.bands; ++b) {
-            gru.table_rows[b] = v.tables_.row(b, level_[b]);
-            gru.row_scales[b] = v.tables_.scale(b, level_[b]);
-        }
-        v.gates_kernel_(gru, h_.data());
-        clock.lap(kGru);
+        if (!skip_ || skip_->opens()) { // a state that is held has the distribution that it had
+            if (delta_)
+                (*delta_)(h_.data(), u_.data(), scratch_.data());
+            else
+                v.w_hh_(h_.data(), u_.data(), scratch_.data());
+            for (std::size_t b = 0; b < s.bands; ++b) {
+                gru.table_rows[b] = v.tables_.row(b, level_[b]);
+                gru.row_scales[b] = v.tables_.scale(b, level_[b]);
+            }
+            v.gates_kernel_(gru, h_.data());
+            clock.lap(kGru);
 
-        v.fc_(h_.data(), f_.data(), scratch_.data());
-        v.kernels_->bias_relu(s.head, v.fc_bias_.data(), f_.data());
-        v.out_(f_.data(), p_.data(), scratch_.data());
+            v.fc_(h_.data(), f_.data(), scratch_.data());
+            v.kernels_->bias_relu(s.head, v.fc_bias_.data(), f_.data());
+            v.out_(f_.data(), p_.data(), scratch_.data());
+        }
+        if (skip_)
+            skip_->step(h_.data());
         if (output.parameters) {
             std::transform(p_.data(), p_.data() + p_.size(), v.out_bias_.data(), output.parameters + i * p_.size(),
                            std::plus<>());
@@ -184,8 +197,8 @@ std::size_t Stream::pull(const Output& output, std::size_t frames) {
 namespace {
 
 template <typename Clock>
-void run_with(const Vocoder& vocoder, const Sampling& sampling, const float* mel, std::size_t frames,
-              const Output& output, Clock& clock) {
+double run_with(const Vocoder& vocoder, const Sampling& sampling, const float* mel, std::size_t frames,
+                const Output& output, Clock& clock) {
     Stream stream(vocoder, sampling);
     clock.start();
     for (std::size_t pushed = 0, pulled = 0; pulled < frames;) {
@@ -194,13 +207,15 @@ void run_with(const Vocoder& vocoder, const Sampling& sampling, const float* mel
             stream.finish();
         pulled += stream.pull(output.from(pulled, vocoder.shape()), frames - pulled, clock);
     }
+    return stream.skipped();
 }
 
 } // namespace
 
-void run(const Vocoder& vocoder, const Sampling& sampling, const float* mel, std::size_t frames, const Output& output) {
+double run(const Vocoder& vocoder, const Sampling& sampling, const float* mel, std::size_t frames,
+           const Output& output) {
     NoClock clock;
-    run_with(vocoder, sampling, mel, frames, output, clock);
+    return run_with(vocoder, sampling, mel, frames, output, clock);
 }
 
 std::array<double, kParts> run_timed(const Vocoder& vocoder, const Sampling& sampling, const float* mel,

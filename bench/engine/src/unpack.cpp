@@ -6,6 +6,13 @@ namespace lanewise {
 
 std::vector<float> unpack(const MatrixView& m, std::size_t first, std::size_t cols) {
     std::vector<float> columns(m.rows * cols);
+    if (m.layout == Layout::kept_rows) { // scales count stored rows
+        const MatrixView kept = kept_rows(m);
+        const std::vector<float> stored = unpack(kept, first, cols);
+        for (std::size_t i = 0; i < stored.size(); ++i)
+            columns[i / kept.rows * m.rows + m.index[i % kept.rows]] = stored[i];
+        return columns;
+    }
     const auto put = [&](std::size_t row, std::size_t col, float weight) {
         if (col >= first && col < first + cols)
             columns[(col - first) * m.rows + row] = weight;

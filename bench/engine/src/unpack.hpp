@@ -48,6 +48,11 @@ template <typename T, typename Put> void each_weight(const MatrixView& m, const 
         for (std::size_t gate = 0; gate < m.gates; index += m.counts[gate++])
             w = each_dense(w, gate * gate_rows, gate_rows, m.counts[gate], kept_column, put);
         break;
+    case Layout::kept_rows: {
+        const auto spread = [&](std::size_t k, std::size_t c, T weight) { put(index[k], c, weight); };
+        each_dense(w, 0, m.counts[0], m.cols, [](std::size_t k) { return k; }, spread);
+        break;
+    }
     case Layout::row_group:
     case Layout::dot_group:
         for (std::size_t gate = 0, line = 0; gate < m.gates; ++gate) {

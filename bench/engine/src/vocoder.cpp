@@ -38,7 +38,15 @@ VocoderShape read_shape(const Json& dims) {
     return s;
 }
 
+constexpr std::size_t kMaxSampleRateHz = 1000000;
+
 } // namespace
+
+void check_dims(const std::string& dims) {
+    const Json json = Json::parse(dims);
+    read_shape(json);
+    json.whole("sample_rate_hz", 1, kMaxSampleRateHz);
+}
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
     try {
@@ -57,7 +65,7 @@ void Vocoder::load(const PackedFile& file) {
     header_ = file.header_text();
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
-    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, 1000000);
+    sample_rate_hz_ = file.header().at("dims").whole("sample_rate_hz", 1, kMaxSampleRateHz);
 
     { // first, since it takes the most memory for a while
         const Matrix w_embed = file.matrix("gru.w_embed", 3 * s.hidden, s.bands * s.embed, 3);
@@ -77,6 +85,15 @@ void Vocoder::load(const PackedFile& file) {
     conv2_bias_ = file.vector("cond.conv2.bias", s.cond);
     w_cond_ = product(file, "gru.w_cond", 3 * s.hidden, s.cond, 3);
     w_hh_ = product(file, "gru.w_hh", 3 * s.hidden, s.hidden, 3);
+    if (file.header().find("delta")) {
+        delta_ = static_cast<float>(file.header().number("delta", 0.0, 1.0));
+        if (!DeltaProduct::fits(w_hh_.matrix.view()))
+            throw Error("gru.w_hh: a delta threshold needs f32, dense or whole columns; pack the model again");
+    }
+    if (file.has_vector("gru.skip.weight")) {
+        skip_weight_ = file.vector("gru.skip.weight", s.hidden);
+        skip_bias_ = file.vector("gru.skip.bias", 1)[0];
+    }
     fc_ = product(file, "head.fc.weight", s.head, s.hidden, 1);
     fc_bias_ = file.vector("head.fc.bias", s.head);
     out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);

@@ -1,6 +1,7 @@
 // A packed subband WaveRNN bound to one ISA, read-only once loaded; stream.hpp runs it.
 #pragma once
 
+#include "delta.hpp"
 #include "exact.hpp"
 #include "isa.hpp"
 #include "lwm.hpp"
@@ -27,6 +28,9 @@ struct VocoderShape {
     std::size_t samples_per_frame() const { return steps_per_frame * bands; }
     std::size_t table_floats() const { return bands * kLevels * 3 * hidden; }
 };
+
+// Throws Error unless a model of these `dims` (a JSON object) can be loaded.
+void check_dims(const std::string& dims);
 
 enum Part { kConditioning, kGru, kHeads, kSampling, kSynthesis, kParts };
 
@@ -64,6 +68,9 @@ private:
     std::string header_;
     Product conv1_, conv2_, w_cond_, w_hh_, fc_, out_;
     Aligned<float> mel_mean_, mel_scale_, conv1_bias_, conv2_bias_, gate_bias_, recurrent_bias_n_, fc_bias_, out_bias_;
+    std::optional<float> delta_; // threshold of w_hh's product
+    Aligned<float> skip_weight_; // of skip gates, see skip.hpp; empty without them
+    float skip_bias_ = 0.0f;
     Tables tables_;
     void (*gates_kernel_)(const GruStep& step, float* h) = nullptr; // of the tables' number format
     Aligned<float> centres_;                                        // (bands, levels): band sample of each level

@@ -132,11 +132,7 @@ def _engine_entry(case: Case) -> _Entry:
     if wrong := _error(kernel.run(x), weight, x, case.format):
         raise LanewiseError(f"{name}: {wrong}; not timed")
     row = _row(case.hidden, case.sparsity, case.tile, case.format, case.isa, "lanewise")
-
-    def reading(loads: str) -> Candidate:
-        return Candidate(f"{loads} read of {name}", lambda times: kernel.read_ns(times, loads))
-
-    limits = tuple(reading(loads) for loads in roofs.load_isas())
+    limits = roofs.limits(name, kernel.read_ns)
     stored = weight.size if mask is None else int(mask.sum())
     return _Entry(row, Candidate(name, lambda times: kernel.run_ns(x, times)), limits, 2 * stored, kernel.bytes)
 
@@ -209,7 +205,7 @@ def _measured(
 def _filled(entry: _Entry, entries: Sequence[_Entry], run: GatedRun, peaks: dict[str, float]) -> Row:
     """Complete an entry's row."""
     timing = run.timings[entry.candidate.name]
-    limit = min((run.timings[limit.name] for limit in entry.limits), key=lambda limit: limit.us)
+    limit = roofs.limit(entry.limits, run)
     dense = [e for e in entries if (e.row["tile"], e.row["format"]) == (DENSE, entry.row["format"])]
     best = min(dense, key=lambda e: run.us(e.candidate.name), default=None)
     gops = entry.operations / timing.us / 1e3

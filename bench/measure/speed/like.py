@@ -52,7 +52,7 @@ class Like:
                 f"--like {text}: expected HIDDEN:SPARSITY:TILE:FORMAT with 16 to 4096 units and a pruned share of at "
                 f"least 0 and below 1, such as {_EXAMPLE}"
             )
-        if not table.supports(tile, fmt):
+        if not table.can_run(tile, fmt):
             raise UsageError(f"--like {text}: no kernel for tile {tile} in {fmt}; `lanewise kernels --list` shows them")
         return cls(hidden, sparsity, tile, fmt)
 

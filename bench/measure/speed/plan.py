@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.engine.table import runs_as
 from bench.errors import UsageError
 from bench.measure.speed.peers import DENSE
 
@@ -52,7 +53,7 @@ def plan(selection: Selection, table: Sequence[Row], isas: Sequence[str]) -> lis
         For a tile or format that has no kernel, an ISA that this host does not run, or an impossible number.
     """
     formats = _known("format", selection.formats, [row["format"] for row in table])
-    tiles = _known("tile", selection.tiles, [row["tile"] for row in table])
+    tiles = _runnable(selection.tiles, list(dict.fromkeys(row["tile"] for row in table)))
     chosen_isas = _known("isa", selection.isas, list(isas))
     for hidden in selection.hidden:
         if not 16 <= hidden <= 8192:
@@ -68,11 +69,29 @@ def plan(selection: Selection, table: Sequence[Row], isas: Sequence[str]) -> lis
         for fmt in formats
         for tile in tiles
         for sparsity in ((0.0,) if tile == DENSE else selection.sparsity)
-        if (tile, fmt, isa) in exists
+        if _kernel(tile, [t for t, f, i in exists if (f, i) == (fmt, isa)])
     ]
     if not cases:
         raise UsageError("no kernel has this combination of tile, format and ISA; see `lanewise kernels --list`")
     return cases
+
+
+def _runnable(asked: Sequence[str], there: Sequence[str]) -> list[str]:
+    """The tiles asked for, each of which a kernel runs; all kernels' own without any."""
+    unknown = [tile for tile in asked if not _kernel(tile, there)]
+    if unknown:
+        raise UsageError(
+            f"--tile {','.join(unknown)}: expected one of {', '.join(there)}, or a block that one of these divides"
+        )
+    return list(dict.fromkeys(asked)) if asked else list(there)
+
+
+def _kernel(tile: str, there: Sequence[str]) -> str | None:
+    """The tile among these that runs a tile."""
+    try:
+        return runs_as(tile, among=there)
+    except UsageError:
+        return None
 
 
 def _known(option: str, asked: Sequence[str], there: Sequence[str]) -> list[str]:

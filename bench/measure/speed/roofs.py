@@ -1,13 +1,13 @@
 """The host's limits, measured: how fast one core reads bytes from each cache and how fast it multiplies and adds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench import host
 from bench.measure.speed.buffers import aligned
-from bench.measure.speed.gate import Candidate, GatedRun
+from bench.measure.speed.gate import Candidate, GatedRun, Timing
 
 FORMATS = ("f32", "bf16", "int8")
 _PEAK_STEPS = 1000
@@ -62,11 +62,21 @@ def read_candidates(name: str, read_bytes: int) -> tuple[Candidate, ...]:
     from bench.engine import read_ns
 
     buffer = aligned(np.ones(read_bytes, dtype=np.uint8))
+    return limits(name, lambda times, isa: read_ns(buffer, times, isa))
+
+
+def limits(name: str, read_ns: Callable[[int, str], float]) -> tuple[Candidate, ...]:
+    """Turn a read of so many times, with an ISA's loads, into the candidates of which the fastest is the limit."""
 
     def reading(isa: str) -> Candidate:
-        return Candidate(f"{isa} read of {name}", lambda times: read_ns(buffer, times, isa))
+        return Candidate(f"{isa} read of {name}", lambda times: read_ns(times, isa))
 
     return tuple(reading(isa) for isa in load_isas())
+
+
+def limit(candidates: Sequence[Candidate], run: GatedRun) -> Timing:
+    """Of `limits`, the fastest."""
+    return min((run.timings[candidate.name] for candidate in candidates), key=lambda timing: timing.us)
 
 
 def host_roofs() -> list[RoofCandidate]:

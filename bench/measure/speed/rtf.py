@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import LanewiseError
+from bench.measure.speed import roofs
 from bench.measure.speed.gate import Candidate, GateRules, measure
 
 SAMPLE_FRAMES = 8
@@ -35,10 +36,13 @@ class RtfResult:
     parts_us
         The same split into conditioning, gru, heads, sampling, synthesis; sums to `us_per_step`. The shares come from
         runs of the same interleaved measurement that read the clock after each part.
+    skipped
+        Share of the recurrent columns that a delta threshold left out over the frames timed (0 without one): as much as
+        in voiced speech, less than in silence.
     parts_sum_us
-        What those runs' parts added up to, as measured, before they were scaled to `us_per_step`.
+        What the parts of those runs that the gate accepted add up to, as measured, before the scaling to `us_per_step`.
     kernel_us, limit_us
-        The recurrent product alone, and reading its bytes.
+        The recurrent product alone, and the fastest way to read its bytes (`roofs.limits`).
     vs_dense, vs_limit
         rtf_dense / rtf, and limit_us / kernel_us.
     dense
@@ -62,6 +66,7 @@ class RtfResult:
     rtf_dense: float
     us_per_step: float
     parts_us: dict[str, float]
+    skipped: float
     parts_sum_us: float
     kernel_us: float
     limit_us: float
@@ -97,6 +102,7 @@ def measure_rtf(
     *,
     rules: GateRules | None = None,
     seed: int = 0,
+    hidden: int | None = None,
 ) -> RtfResult:
     """Measure a packed model, its dense version and the read limit in one gated run.
 
@@ -106,13 +112,16 @@ def measure_rtf(
         A `*.lwm` file.
     dense_path
         The dense version of the same architecture; None packs a twin with random weights into a temporary file (the
-        engine's speed does not depend on the values of its weights), or takes the model itself if it is dense.
+        engine's speed does not depend on the values of its weights), or takes the model itself if it is dense (and
+        skips no columns, and has all of its units).
     isa
         As in `bench.engine.resolve_isa`.
     rules
         Of the gate; tests shorten it.
     seed
         Of the random order of samples.
+    hidden
+        GRU units of the dense version that is packed as twin, where the model lost some; by default the model's own.
 
     Raises
     ------
@@ -129,12 +138,12 @@ def measure_rtf(
             source = "given"
             _check_dense(dense_path, read_header(dense_path), header)
             dense = Vocoder(dense_path, isa)
-        elif _is_dense(header):
+        elif _is_dense(header) and model.delta is None and hidden in (None, header["dims"]["hidden"]):
             source, dense = "itself", model
         else:
             source = "twin"
             twin = Path(folder) / "dense.lwm"
-            pack_twin(twin, header)
+            pack_twin(twin, header, hidden)
             dense = Vocoder(twin, isa)
     product = _recurrent_product(Path(model_path), header, model.isa)
     x = np.random.default_rng(0).uniform(-1, 1, header["dims"]["hidden"]).astype(np.float32)
@@ -150,20 +159,22 @@ def measure_rtf(
         Candidate("dense", lambda times: sum(dense.time_steps(SAMPLE_FRAMES) for _ in range(times))),
         Candidate("parts", split),
         Candidate("kernel", lambda times: float(product.run_ns(x, times))),
-        Candidate("limit", lambda times: float(product.read_ns(times, model.isa))),
     ]
-    run = measure(candidates, rules=rules, seed=seed)
+    limits = roofs.limits(RECURRENT, product.read_ns)
+    run = measure([*candidates, *limits], rules=rules, seed=seed)
+    timings = {name: run.timings[name] for name in ("model", "dense", "kernel")} | {"limit": roofs.limit(limits, run)}
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
-    us = {name: run.us(name) / calls for name, calls in per_call.items()}
+    us = {name: timings[name].us / calls for name, calls in per_call.items()}
     step_us = header["dims"]["bands"] / header["dims"]["sample_rate_hz"] * 1e6
     budget = median_parts(parts)
-    objections = {name: run.timings[name].why for name in per_call if run.timings[name].why}
+    objections = {name: timing.why for name, timing in timings.items() if timing.why}
     return RtfResult(
         rtf=us["model"] / step_us,
         rtf_dense=us["dense"] / step_us,
         us_per_step=us["model"],
         parts_us=scale_parts(budget, us["model"]),
-        parts_sum_us=sum(budget.values()),
+        skipped=model.skipped(model.timing_mel(SAMPLE_FRAMES)),
+        parts_sum_us=run.us("parts") / steps,
         kernel_us=us["kernel"],
         limit_us=us["limit"],
         vs_dense=us["dense"] / us["model"],
@@ -171,10 +182,10 @@ def measure_rtf(
         dense=source,
         format=_entry(header)["number"],
         isa=model.isa,
-        samples=len(run.timings["model"].samples_us),
+        samples=len(timings["model"].samples_us),
         rejected=run.rejected,
-        samples_us={n: [s / calls for s in run.timings[n].samples_us] for n, calls in per_call.items()},
-        rejected_us={n: [s / calls for s in run.timings[n].rejected_us] for n, calls in per_call.items()},
+        samples_us={n: [s / calls for s in timings[n].samples_us] for n, calls in per_call.items()},
+        rejected_us={n: [s / calls for s in timings[n].rejected_us] for n, calls in per_call.items()},
         verdict="unstable" if objections.keys() & {"model", "dense"} else "stable",
         why="; ".join(f"{name}: {why}" for name, why in objections.items()),
         nominal_ghz=run.nominal_ghz,
@@ -199,12 +210,14 @@ def scale_parts(budget: Mapping[str, float], us_per_step: float) -> dict[str, fl
 
 
 def _is_dense(header: Mapping[str, Any]) -> bool:
-    return all(matrix["tile"] == "dense" for matrix in header["matrices"])
+    return "delta" not in header and all(matrix["tile"] == "dense" for matrix in header["matrices"])
 
 
 def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     if not _is_dense(dense):
-        raise LanewiseError(f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse")
+        raise LanewiseError(
+            f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse or skips columns"
+        )
     sizes = {key: size for key, size in model["dims"].items() if key != "table_bytes"}  # that is their format's
     differing = [key for key, size in sizes.items() if dense["dims"].get(key) != size]
     if differing:
@@ -214,12 +227,14 @@ def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: 
         )
 
 
-def pack_twin(path: Path, header: Mapping[str, Any]) -> None:
-    """Pack a dense model of the header's architecture and number formats with random weights."""
+def pack_twin(path: Path, header: Mapping[str, Any], hidden: int | None = None) -> None:
+    """Pack a dense model of the header's architecture, or of that with more units, and formats with random weights."""
     from bench.engine.pack import pack_vocoder
 
     numbers = {matrix["name"]: matrix["number"] for matrix in header["matrices"]}
-    pack_vocoder(path, header["arch"], random_tensors(header["dims"]), fmt=numbers, tables=header["tables"])
+    size = {} if hidden is None else {"hidden": hidden}
+    tensors = random_tensors(header["dims"] | size)
+    pack_vocoder(path, header["arch"] | size, tensors, fmt=numbers, tables=header["tables"])
 
 
 def _entry(header: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Pruned masks: exact counts, ties, idempotence, nesting, alignment, diagonals, budgets."""
+"""Kept tiles: exact counts, ties, idempotence, nesting, alignment, diagonals, budgets."""
 
 import pytest
 import torch
@@ -9,15 +9,29 @@ from torch import Tensor
 from bench.errors import LanewiseError, UsageError
 from bench.sparsity.count import kept_count
 from bench.sparsity.grid import Grid
+from bench.sparsity.groups import TileGroups, magnitude_masks
 from bench.sparsity.masks import achieved_sparsity, apply_masks_, density_map, gate_sparsities, summarise
-from bench.sparsity.pruner import magnitude_masks, random_masks
+from bench.sparsity.method import Phases, Target
+from bench.sparsity.methods.random import Random
 from bench.sparsity.schedule import KINDS, Schedule
+from bench.sparsity.select import Budget, select
 from bench.sparsity.tile import Tile
 
 from .strategies import grids, seeds, sparsities, weights
 
 scores = st.sampled_from(["l2", "l1", "max", "l2-mean"])
 scopes = st.sampled_from(["gate", "matrix", "global"])
+
+
+def tiles_of(grid: Grid, scope: str = "gate", keep_diagonal: bool = False) -> TileGroups:
+    diagonal = ["w"] if keep_diagonal else []
+    return TileGroups({"w": grid.shape}, grid.tile, {"w": grid.gates}, scope, keep_diagonal=diagonal)
+
+
+def random_scores(groups: TileGroups, seed: int) -> Tensor:
+    """Those of the random control."""
+    schedule = Schedule("one-shot", 0.5)
+    return Random(Target(torch.nn.Module(), {}, groups, Phases(0, 0, 1), schedule, seed=seed)).scores()
 
 
 def slow_mask(grid: Grid, w: Tensor, sparsity: float, score: str, per_gate: bool) -> Tensor:
@@ -41,9 +55,19 @@ def slow_mask(grid: Grid, w: Tensor, sparsity: float, score: str, per_gate: bool
     return mask
 
 
-def prune(grid: Grid, w: Tensor, sparsity: float, **options: object) -> Tensor:
-    masks = magnitude_masks({"w": w}, {"w": grid.tile}, {"w": grid.gates}, sparsity, **options)  # type: ignore[arg-type]
-    return masks["w"]
+def prune(
+    grid: Grid,
+    w: Tensor,
+    sparsity: float,
+    score: str = "l2",
+    scope: str = "gate",
+    keep_diagonal: bool = False,
+    previous: Tensor | None = None,
+) -> Tensor:
+    groups = tiles_of(grid, scope, keep_diagonal)
+    before = None if previous is None else groups.reduce({"w": previous})
+    kept = groups.keep(groups.scores({"w": w}, score), sparsity, before)  # type: ignore[arg-type]
+    return groups.expand(kept)["w"]
 
 
 def counts(grid: Grid, mask: Tensor, budgets: int) -> list[int]:
@@ -65,10 +89,9 @@ def test_exact_counts_with_ties(grid: Grid, seed: int, sparsity: float, scope: s
     mask = prune(grid, w, sparsity, score="max", scope=scope)
     assert counts(grid, mask, budgets) == wanted
     assert torch.equal(mask, slow_mask(grid, w, sparsity, "max", scope == "gate"))
-    generator = torch.Generator().manual_seed(seed)
-    options = ({"w": grid.tile}, {"w": grid.gates}, sparsity, generator)
-    random = random_masks({"w": w}, *options, scope=scope)  # type: ignore[arg-type]
-    assert counts(grid, random["w"], budgets) == wanted
+    groups = tiles_of(grid, scope)
+    random = groups.expand(groups.keep(random_scores(groups, seed), sparsity))["w"]
+    assert counts(grid, random, budgets) == wanted
 
 
 def test_all_equal_keeps_the_first() -> None:
@@ -90,42 +113,36 @@ def test_idempotent(grid: Grid, seed: int, sparsity: float, scope: str, levels: 
     mask = prune(grid, w, sparsity, scope=scope)
     apply_masks_({"w": w}, {"w": mask})
     assert torch.equal(prune(grid, w, sparsity, scope=scope), mask)
-    assert torch.equal(prune(grid, w, sparsity, scope=scope, previous={"w": mask}), mask)
+    assert torch.equal(prune(grid, w, sparsity, scope=scope, previous=mask), mask)
 
 
 @given(grids(), seeds, st.sampled_from(KINDS), st.floats(0, 1), st.booleans())
 def test_no_resurrection_over_a_schedule(grid: Grid, seed: int, kind: str, final: float, at_random: bool) -> None:
     schedule = Schedule(kind, final, start=1, end=8)  # type: ignore[arg-type]
-    previous = {"w": torch.ones(grid.shape, dtype=torch.bool)}
-    arguments = ({"w": grid.tile}, {"w": grid.gates})
+    groups = tiles_of(grid)
+    previous = torch.ones(grid.n_groups, dtype=torch.bool)
     for step in range(10):
         w = {"w": weights(grid, seed + step)}  # as if training had moved every weight
-        sparsity = schedule.sparsity_at(step)
-        if at_random:
-            generator = torch.Generator().manual_seed(seed + step)
-            masks = random_masks(w, *arguments, sparsity, generator, previous=previous)
-        else:
-            masks = magnitude_masks(w, *arguments, sparsity, previous=previous)
-        assert not bool((masks["w"] & ~previous["w"]).any())
-        previous = masks
-    assert counts(grid, previous["w"], grid.bands) == [kept_count(grid.groups_per_band, final)] * grid.bands
+        scores = random_scores(groups, seed + step) if at_random else groups.scores(w)
+        kept = groups.keep(scores, schedule.sparsity_at(step), previous)
+        assert not bool((kept & ~previous).any())
+        previous = kept
+    mask = groups.expand(previous)["w"]
+    assert counts(grid, mask, grid.bands) == [kept_count(grid.groups_per_band, final)] * grid.bands
 
 
 @given(grids(), seeds, sparsities, sparsities)
 def test_random_masks_of_one_seed_are_nested(grid: Grid, seed: int, a: float, b: float) -> None:
-    def draw(sparsity: float) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        w = {"w": torch.zeros(grid.shape)}
-        return random_masks(w, {"w": grid.tile}, {"w": grid.gates}, sparsity, generator)["w"]
-
-    assert not bool((draw(max(a, b)) & ~draw(min(a, b))).any())
+    groups = tiles_of(grid)
+    more, less = (groups.keep(random_scores(groups, seed), s) for s in (min(a, b), max(a, b)))
+    assert not bool((less & ~more).any())
 
 
 def test_random_masks_are_uniform() -> None:
-    generator = torch.Generator().manual_seed(1)
-    total = torch.zeros(4, 6)
-    for _ in range(2000):
-        total += random_masks({"w": torch.empty(4, 6)}, {"w": Tile.parse("2x1")}, {"w": 2}, 0.5, generator)["w"]
+    groups = TileGroups({"w": (4, 6)}, Tile.parse("2x1"), {"w": 2})
+    total = torch.zeros(groups.n)
+    for seed in range(2000):
+        total += groups.keep(random_scores(groups, seed), 0.5)
     assert float((total / 2000 - 0.5).abs().max()) < 0.06  # 5 standard deviations
 
 
@@ -142,63 +159,69 @@ def test_the_diagonal_is_spared(name: str, seed: int, sparsity: float) -> None:
     mask = prune(grid, w, sparsity, keep_diagonal=True)
     assert bool(mask[eye].all())
     assert counts(grid, mask, 3) == [kept_count(grid.groups_per_band, sparsity)] * 3
-    assert torch.equal(prune(grid, w, sparsity, keep_diagonal=True, previous={"w": mask}), mask)
+    assert torch.equal(prune(grid, w, sparsity, keep_diagonal=True, previous=mask), mask)
 
 
 def test_diagonal_of_named_matrices_only() -> None:
     w = {"hh": torch.zeros(6, 2), "ih": torch.ones(6, 5)}
-    tiles = dict.fromkeys(w, Tile.parse("1x1"))
-    gates = dict.fromkeys(w, 3)
-    masks = magnitude_masks(w, tiles, gates, 0.5, keep_diagonal=["hh"])
-    assert masks["hh"].tolist() == [[True, False], [False, True]] * 3
+    shapes, tile, gates = {"hh": (6, 2), "ih": (6, 5)}, Tile.parse("1x1"), dict.fromkeys(w, 3)
+    groups = TileGroups(shapes, tile, gates, "gate", keep_diagonal=["hh"])
+    assert magnitude_masks(groups, w, 0.5)["hh"].tolist() == [[True, False], [False, True]] * 3
     with pytest.raises(UsageError, match="gate of ih is 2 x 5, which is not square"):
-        magnitude_masks(w, tiles, gates, 0.5, keep_diagonal=True)
+        TileGroups(shapes, tile, gates, keep_diagonal=["hh", "ih"])
     with pytest.raises(UsageError, match="other not among"):
-        magnitude_masks(w, tiles, gates, 0.5, keep_diagonal=["other"])
+        TileGroups(shapes, tile, gates, keep_diagonal=["other"])
     with pytest.raises(UsageError, match="previous masks pruned tiles on the diagonal"):
-        magnitude_masks(w, tiles, gates, 0.5, keep_diagonal=["hh"], previous={k: v > 0 for k, v in w.items()})
+        groups.keep(groups.scores(w), 0.5, groups.reduce({k: v > 0 for k, v in w.items()}))
 
 
 def test_budgets() -> None:
     w = {"a": torch.full((4, 5), 3.0), "b": torch.full((2, 5), 1.0)}
     w["a"][:2] = 2.0
-    tiles, gates = dict.fromkeys(w, Tile.parse("1x5")), {"a": 2}
-    kept = {
-        scope: [m.sum(dim=1).tolist() for m in magnitude_masks(w, tiles, gates, 0.5, scope=scope).values()]
-        for scope in ("gate", "matrix", "global")
-    }
-    assert kept["gate"] == [[5, 0, 5, 0], [5, 0]]
-    assert kept["matrix"] == [[0, 0, 5, 5], [5, 0]]
-    assert kept["global"] == [[5, 0, 5, 5], [0, 0]]
-    per_gate = magnitude_masks(w, tiles, gates, {"a": [1.0, 0.0], "b": 0.5})
-    assert per_gate["a"].sum(dim=1).tolist() == [0, 0, 5, 5]
-    assert magnitude_masks({}, {}, {}, 0.5, scope="global") == {}
+    shapes = {"a": (4, 5), "b": (2, 5)}
+
+    def kept(scope: str) -> list[list[int]]:
+        groups = TileGroups(shapes, Tile.parse("1x5"), {"a": 2}, scope)
+        return [mask.sum(dim=1).tolist() for mask in magnitude_masks(groups, w, 0.5).values()]
+
+    assert kept("gate") == [[5, 0, 5, 0], [5, 0]]
+    assert kept("matrix") == [[0, 0, 5, 5], [5, 0]]
+    assert kept("global") == [[5, 0, 5, 5], [0, 0]]
 
 
 def test_bad_arguments() -> None:
+    shapes, tile, gates = {"a": (4, 4), "b": (4, 4)}, Tile.parse("2x1"), {"a": 2}
     w = {"a": torch.ones(4, 4), "b": torch.ones(4, 4)}
-    tiles, gates = {"a": Tile.parse("2x1"), "b": Tile.parse("1x1")}, {"a": 2}
-    cases: list[tuple[dict[str, object], str]] = [
-        ({"sparsity": 1.5}, r"within 0\.\.1"),
-        ({"scope": "all"}, r"prune\.scope"),
-        ({"scope": "global"}, r"same prune\.tile"),
-        ({"score": "l0"}, r"prune\.score"),
-        ({"sparsity": {"a": 0.5}}, r"given for a, the pruned matrices are a, b"),
-        ({"sparsity": {"a": [0.5], "b": 0.5}}, "a has 2 budgets .* got 1"),
-        ({"sparsity": {"a": 0.5, "b": 0.5}, "scope": "global", "tiles": dict.fromkeys(w, tiles["a"])}, "one number"),
-        ({"tiles": {"a": tiles["a"]}}, r"prune\.tile: none given for b"),
-        ({"tiles": tiles | {"a": Tile.parse("3x1")}}, "a: tile 3x1 is larger than one gate"),
-        ({"weights": w | {"b": torch.ones(4)}}, "b: only matrices"),
-        ({"previous": {"a": w["a"] > 0}}, "previous masks are of a"),
-        ({"previous": {k: v > 2 for k, v in w.items()}}, "sparsity may not fall"),
-    ]
-    for options, message in cases:
-        arguments = {"weights": w, "tiles": tiles, "gates": gates, "sparsity": 0.5} | options
-        with pytest.raises(UsageError, match=message):
-            magnitude_masks(**arguments)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"prune\.scope: got 'all'"):
+        TileGroups(shapes, tile, gates, "all")
+    with pytest.raises(UsageError, match="a: tile 3x1 is larger than one gate"):
+        TileGroups(shapes, Tile.parse("3x1"), gates)
+    with pytest.raises(UsageError, match="a: tile unit: a hidden unit spans several matrices"):
+        TileGroups(shapes, Tile.parse("unit"), gates)
+    groups = TileGroups(shapes, tile, gates)
+    scores = groups.scores(w)
+    with pytest.raises(UsageError, match=r"within 0\.\.1"):
+        groups.keep(scores, 1.5)
+    with pytest.raises(UsageError, match=r"prune\.score"):
+        groups.scores(w, "l0")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"a: 4 of 8 tiles .* left only 0; sparsity may not fall"):
+        groups.keep(scores, 0.5, torch.zeros(groups.n, dtype=torch.bool))
+    with pytest.raises(ValueError, match="shape"):
+        groups.norms(w | {"b": torch.ones(4)})
+    with pytest.raises(LanewiseError, match="1 of 16 groups have a score that is not a number"):
+        groups.keep(torch.where(torch.arange(16) == 3, torch.nan, scores), 0.5)
     w["a"][1, 1] = float("nan")
     with pytest.raises(LanewiseError, match=r"a: .* NaN"):
-        magnitude_masks(w, tiles, gates, 0.5)
+        groups.scores(w)
+
+
+def test_infinite_scores_obey_what_must_and_may_be_kept() -> None:
+    scores = torch.tensor([torch.inf, torch.inf, 0.0, -torch.inf, -torch.inf])
+    spared = torch.tensor([False, False, False, False, True])
+    allowed = torch.tensor([True, True, True, False, True])
+    budget = [(Budget("w", slice(0, 5)), 2)]
+    assert select(scores, budget, allowed, spared).tolist() == [True, False, False, False, True]
+    assert select(-scores, [(budget[0][0], 4)], allowed).tolist() == [True, True, True, False, True]
 
 
 @given(grids(), seeds, sparsities)

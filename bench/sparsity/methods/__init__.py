@@ -1,0 +1,1 @@
+"""One file per method; `bench.sparsity.catalogue` is their table."""

@@ -1,0 +1,19 @@
+"""Random masks: the control beside every method."""
+
+import torch
+from torch import Tensor
+
+from bench.sparsity.method import Pruner
+
+
+class Random(Pruner):
+    """Keeps groups drawn uniformly without replacement.
+
+    Drawn from the seed alone, by a generator on the CPU, so that the masks of rising sparsities are nested and the same
+    on every device and after every resumption.
+    """
+
+    def scores(self) -> Tensor:
+        """Return the same uniform numbers at every call."""
+        generator = torch.Generator().manual_seed(self.target.seed)
+        return torch.rand(self.target.groups.n, generator=generator, dtype=torch.float64)
