@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from studies.study_file import Study
 
 RUNS = Path("runs")
+UNTRACKED = "none"
+"""In place of MLflow's address: no mirror."""
 
 
 @dataclass(frozen=True)
