@@ -10,7 +10,7 @@ from bench.errors import LanewiseError, UsageError
 from bench.progress import say
 
 
-@click.group(name="data")
+@click.group(name="data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """List, fetch, check and prepare corpora.
 
@@ -48,15 +48,15 @@ def list_(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        say(f"{row['spec']:<15} {row['speech']}")
-        say(f"{'':<15} licence: {row['licence']}")
+        say(f"{row['spec']:<17} {row['speech']}")
+        say(f"{'':<17} licence: {row['licence']}")
         if row["train_clips"] is not None:
             splits = ", ".join(f"{split} {row[f'{split}_clips']} clips {row[f'{split}_seconds']} s" for split in SPLITS)
-            say(f"{'':<15} {splits}")
+            say(f"{'':<17} {splits}")
 
 
 @command.command()
-@click.argument("name", type=click.Choice(["embedded", "ljspeech", "jsut", "folder"]))
+@click.argument("name", type=click.Choice(["embedded", "ljspeech", "jsut", "folder", "noise", "voicebank", "dns"]))
 @click.option(
     "--deb",
     type=click.Path(path_type=Path),
@@ -162,6 +162,55 @@ def prepare(source: Path | None, to_resample: Path | None, out: Path | None, as_
     if as_json:
         row = {"out": str(done.root), "clips": done.clips, "seconds": done.seconds, "attenuated": done.attenuated}
         click.echo(json.dumps(row, indent=2))
+
+
+@command.command()
+@click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
+def noise(packages: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Build the embedded noise set from its five Debian packages.
+
+    \b
+    Examples:
+      apt-get download megaglest-data asterisk-moh-opsound-g722 asterisk-core-sounds-{fr,it,ru}-g722
+      lanewise data noise *.deb --out noise
+    """
+    from bench.data.noise_prepare import prepare_noise
+
+    done = prepare_noise(list(packages), out)
+    for (kind, split), seconds in sorted(done.seconds().items()):
+        say(f"{kind:<12} {split:<6} {seconds:>8.1f} s")
+    if as_json:
+        click.echo(json.dumps({"out": str(done.root), "recordings": done.rows}, indent=2))
+
+
+@command.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for noisy/ and clean/.")
+def mix(table: Path, out: Path) -> None:
+    """Make noisy and clean pairs from a list of mixtures.
+
+    TABLE is a csv file with the columns id,speech,noise,start_s,snr_db: two recordings (paths from the table's folder),
+    where in the noise to start, and the ratio. A column level_db sets the speech's level; without it the recording's
+    own level stays.
+
+    \b
+    Examples:
+      lanewise data mix mixtures.csv --out pairs
+      lanewise score pairs/clean pairs/noisy --metrics si_sdr,pesq_wb
+    """
+    from bench.data.audio import write_wav
+    from bench.data.mixture_list import read_mixture_list
+    from bench.progress import track
+
+    if out.exists():
+        raise UsageError(f"{out}: exists already; name a new folder with --out")
+    pairs = read_mixture_list(table)
+    for pair in track(pairs, "mixing", len(pairs)):
+        for part, audio in zip(("noisy", "clean"), pair.load(), strict=True):
+            write_wav(out / part / f"{pair.id}.wav", audio)
+    say(f"{out}: {len(pairs)} pairs in noisy/ and clean/")
 
 
 def _needed(out: Path | None) -> Path:

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.config.findings import Findings
-from bench.config.matrices import Matrix
+from bench.config.matrices import Matrix, unit_layers
 from bench.config.schema import TrialConfig, Tune
 from bench.config.yaml_lines import did_you_mean
 from bench.errors import UsageError
 from bench.sparsity import catalogue
 from bench.sparsity.catalogue import MethodInfo, Role
-from bench.sparsity.count import log_grid
+from bench.sparsity.count import kept_units, log_grid
+from bench.sparsity.scope import Scope
+from bench.sparsity.tile import Tile
 
 UNIT = "unit"
 PLAIN = ("1x1", "row", "column", "gate-column", UNIT)
@@ -49,7 +51,7 @@ def complete_options(config: TrialConfig, role: Role, complain: Findings) -> dic
 def check_kinds(config: TrialConfig, complain: Findings) -> None:
     """Check regularizer and pruner against each other and against their own sections."""
     reg, prune = config.reg, config.prune
-    if prune.kind == "random" and reg.kind != "none":
+    if prune.kind == "random" and pulls(config):
         complain.incompatible(
             "reg.kind",
             f"got {reg.kind!r} with prune.kind 'random': a random mask is the control without a regularizer; "
@@ -59,6 +61,7 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         complain(
             "reg.tile", f"got {reg.tile!r} with reg.kind 'lasso', whose tile is 1x1; use group_lasso or no reg.tile"
         )
+    _check_weightless(config, complain)
     if prune.kind != "none" and sparsity_of(config) is None:
         complain("prune.sparsity", f"missing, and prune.kind is {prune.kind!r}; give the share to prune, 0 to 1")
     if prune.kind == "none" and prune.sparsity:
@@ -66,11 +69,11 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
             "prune.sparsity",
             f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random",
         )
-    if reg.kind != "none" and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
+    if pulls(config) and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
         complain(
             "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
         )
-    if reg.target is not None and (reg.kind == "none" or reg.lambda_ != "controlled"):
+    if reg.target is not None and (not pulls(config) or reg.lambda_ != "controlled"):
         complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
     if prune.keep_diagonal and "gru.recurrent" not in prune.matrices:
         complain("prune.keep_diagonal", "only gru.recurrent has a diagonal; add it to prune.matrices or leave this out")
@@ -87,6 +90,34 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
 
 
+def pulls(config: TrialConfig) -> bool:
+    """Say whether there is a regularizer that pulls groups of weights: with a tile, a lambda and a form."""
+    method = info(config, "regularizer")
+    return method is not None and method.weights
+
+
+def _check_weightless(config: TrialConfig, complain: Findings) -> None:
+    """Refuse what a regularizer that acts on no weights would ignore, or cannot be combined with."""
+    reg = config.reg
+    if reg.kind == "none" or pulls(config):
+        return
+    main = catalogue.info("regularizer", reg.kind).main.key
+    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != "controlled"}
+    for key, given in ignored.items():
+        if given:
+            complain(f"reg.{key}", f"given, but reg.kind {reg.kind!r} pulls no weights; leave it out (it has {main})")
+    if config.prune.tile == UNIT:
+        complain.incompatible(
+            "prune.tile", f"got {UNIT!r}, but reg.kind {reg.kind!r} learns a weight per hidden unit, which stays"
+        )
+    if config.recover.kind != "finetune":
+        complain.incompatible(
+            "recover.kind",
+            f"got {config.recover.kind!r}, but what reg.kind {reg.kind!r} learned is not in the dense model; "
+            "choose finetune",
+        )
+
+
 def sparsity_of(config: TrialConfig) -> float | None:
     """Return the sparsity that a configuration asks for, directly or by its gates or by N:M."""
     prune = config.prune
@@ -94,36 +125,43 @@ def sparsity_of(config: TrialConfig) -> float | None:
         return prune.sparsity
     if prune.gate_sparsity:
         return sum(prune.gate_sparsity) / len(prune.gate_sparsity)
-    pattern = n_of_m(prune.scope)
-    return 1 - pattern[0] / pattern[1] if pattern else None
-
-
-def n_of_m(scope: str) -> tuple[int, int] | None:
-    """Return N and M of a scope `N:M`, None for another."""
-    n, colon, m = scope.partition(":")
-    return (int(n), int(m)) if colon else None
+    try:
+        return Scope.parse(prune.scope).sparsity
+    except UsageError:  # of M tiles more than M: said elsewhere
+        return None
 
 
 def check_budget(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
     """Check how the budget is divided: N:M, gates, units, reordering."""
-    prune, sparsity = config.prune, sparsity_of(config)
-    pattern = n_of_m(prune.scope)
-    if pattern is not None:
-        n, m = pattern
-        if n > m:
-            complain("prune.scope", f"got {prune.scope!r}: of {m} tiles, {n} cannot be kept")
-        elif tile in ("row", "column", "gate-column", UNIT):
-            complain.incompatible("prune.scope", f"{prune.scope!r} chooses among tiles along a row; not for {tile!r}")
-        elif sparsity is not None and abs(sparsity - (1 - n / m)) > 1e-9:
-            complain.incompatible(
-                "prune.sparsity", f"got {sparsity:g}, but prune.scope {prune.scope!r} prunes exactly {1 - n / m:g}"
-            )
+    prune = config.prune
+    if ":" in prune.scope and tile != UNIT:
+        _check_runs(config, tile, known, complain)
     if prune.gate_sparsity is not None:
         _check_gates(config, tile, known, complain)
-    if prune.permute and tile in PLAIN:
-        complain.incompatible("prune.permute", f"the order of hidden units makes no difference for {tile!r} tiles")
+    if prune.permute:
+        if tile in PLAIN or Tile.parse(tile).runs_as is not None:
+            complain.incompatible("prune.permute", f"the order of hidden units makes no difference for {tile!r} tiles")
+        elif "gru.recurrent" not in prune.matrices:
+            complain("prune.permute", "reorders the units of gru.recurrent; add it to prune.matrices or leave this out")
     if tile == UNIT:
         _check_units(config, known, complain)
+
+
+def _check_runs(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
+    """Check a scope `N:M`."""
+    prune, sparsity = config.prune, sparsity_of(config)
+    try:
+        scope = Scope.parse(prune.scope)
+        for name in prune.matrices:
+            _, _, cols = Tile.parse(tile).extent(known[name].shape, known[name].gates)
+            scope.check(name, tile, -(-known[name].shape[1] // cols))
+    except UsageError as error:
+        complain.incompatible("prune.scope", str(error).removeprefix("prune.scope: "))
+        return
+    if sparsity is not None and scope.sparsity is not None and abs(sparsity - scope.sparsity) > 1e-9:
+        complain.incompatible(
+            "prune.sparsity", f"got {sparsity:g}, but prune.scope {prune.scope!r} prunes exactly {scope.sparsity:g}"
+        )
 
 
 def _check_gates(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
@@ -153,17 +191,26 @@ def _check_units(config: TrialConfig, known: Mapping[str, Matrix], complain: Fin
     prune, sparsity = config.prune, sparsity_of(config)
     for role in ("regularizer", "pruner"):
         method = info(config, role)
-        if method is not None and not method.units and (role == "pruner" or config.reg.tile in (None, UNIT)):
+        if (
+            method is not None
+            and method.weights
+            and not method.units
+            and (role == "pruner" or config.reg.tile in (None, UNIT))
+        ):
             key = "reg.kind" if role == "regularizer" else "prune.kind"
             complain.incompatible(key, f"{method.name!r} works on tiles, not on hidden units ('{UNIT}')")
-    if "gru.recurrent" not in prune.matrices:
-        complain("prune.matrices", f"tile {UNIT!r} counts the weights of gru.recurrent; add it")
     if prune.scope != "matrix":
         complain("prune.scope", f"got {prune.scope!r}: hidden units are one budget; leave it out")
     if prune.keep_diagonal:
         complain("prune.keep_diagonal", "a kept unit keeps its diagonal; leave it out")
     hidden = known["gru.recurrent"].shape[1]
-    if sparsity is not None and round(hidden * (1 - sparsity) ** 0.5) < 1:
+    counted = {known[name].state_key: known[name].shape for name in prune.matrices}
+    try:
+        none_left = sparsity is not None and not all(kept_units(unit_layers(hidden), counted, sparsity))
+    except UsageError as error:
+        complain("prune.matrices", str(error).removeprefix("prune.matrices: "))
+        return
+    if none_left:
         complain("prune.sparsity", f"got {sparsity:g}, which leaves none of {hidden} hidden units; lower it")
 
 

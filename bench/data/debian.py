@@ -43,8 +43,8 @@ def _deb_files(deb: Path) -> Iterator[tuple[str, bytes]]:
         raise LanewiseError(f"{deb}: its {name} cannot be unpacked ({error}); download the package again") from error
 
 
-def package_files(source: Path, suffix: str) -> dict[str, bytes]:
-    """Content of every file ending in `suffix`, by path inside the package, sorted by path.
+def package_files(source: Path, *suffixes: str) -> dict[str, bytes]:
+    """Content of every file ending in one of `suffixes`, by path inside the package, sorted by path.
 
     Parameters
     ----------
@@ -57,9 +57,10 @@ def package_files(source: Path, suffix: str) -> dict[str, bytes]:
         `source` does not exist, is no Debian package, or is damaged.
     """
     if source.is_dir():
-        files = {str(path.relative_to(source).as_posix()): path.read_bytes() for path in source.rglob(f"*{suffix}")}
+        inside = (path for path in source.rglob("*") if path.name.endswith(suffixes) and path.is_file())
+        files = {str(path.relative_to(source).as_posix()): path.read_bytes() for path in inside}
     elif source.is_file():
-        files = {name: data for name, data in _deb_files(source) if name.endswith(suffix)}
+        files = {name: data for name, data in _deb_files(source) if name.endswith(suffixes)}
     else:
         raise LanewiseError(f"{source}: no such file or folder; `lanewise data fetch embedded` says how to get it")
     return dict(sorted(files.items()))

@@ -13,7 +13,7 @@ from bench.data.features import SAMPLE_RATE_HZ
 from bench.errors import LanewiseError
 from bench.progress import track
 
-_TABLES = ("metadata.csv", "transcript_utf8.txt", "split.csv")
+_TABLES = ("metadata.csv", "transcript_utf8.txt", "split.csv", "log_testset.txt", "log_trainset_28spk.txt")
 _KAISER_BETA = 12.0
 _PEAK = 0.999
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bench.data.allison import PACKAGE, PACKAGE_VERSION
+from bench.data.noise_table import PACKAGES
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,41 @@ SOURCES: tuple[Source, ...] = (
             "Put mono wav or flac files into a folder; at another rate than 16 kHz, make a copy:",
             "$ lanewise data prepare --resample RECORDINGS --out recordings-16k",
             "$ lanewise data check folder:recordings-16k",
+        ),
+    ),
+    Source(
+        "noise",
+        "--noise embedded",
+        "noise for the enhancer: landscapes, music, three voices for babble; 37 minutes, 16 kHz; in the repository",
+        "CC-BY-SA-3.0 and CC-BY-3.0",
+        (
+            "The noise set is in the repository; nothing needs fetching. To build it again from its Debian packages:",
+            f"$ apt-get download {' '.join(PACKAGES)}",
+            "$ lanewise data noise *.deb --out noise",
+            "Your own: folders PATH/<kind>/*.wav (16 kHz, mono), then --noise folder:PATH.",
+        ),
+    ),
+    Source(
+        "voicebank",
+        "voicebank:PATH",
+        "VoiceBank-DEMAND for the enhancer: noisy and clean speech of 28 + 2 English speakers, 48 kHz",
+        "CC-BY-4.0",
+        (
+            "Download {clean,noisy}_{trainset_28spk,testset}_wav.zip and logfiles.zip from",
+            "https://datashare.ed.ac.uk/handle/10283/2791 and unpack them into one folder:",
+            "$ lanewise data prepare --resample VoiceBank-DEMAND --out voicebank-16k",
+            "$ lanewise train-enhancer mine.safetensors --corpus voicebank:voicebank-16k",
+        ),
+    ),
+    Source(
+        "dns",
+        "dns:PATH",
+        "DNS challenge for the enhancer: clean speech and noise to mix, a synthetic test set, 16 kHz",
+        "several, most CC-BY-4.0; see its LICENSE and README",
+        (
+            "Get datasets/clean, datasets/noise and datasets/test_set/synthetic from",
+            "https://github.com/microsoft/DNS-Challenge (Interspeech 2020), then name the folder that holds datasets/:",
+            "$ lanewise train-enhancer mine.safetensors --corpus dns:DNS-Challenge",
         ),
     ),
 )

@@ -11,7 +11,7 @@ from bench import __version__
 from bench.data.corpus import Corpus, features, load_corpus
 from bench.learn.dataset import ClipData, Segments, clip_data, scales
 from bench.learn.evaluate import mean_nll
-from bench.learn.fit import Fit, Optimisation
+from bench.learn.fit import Fit, Optimisation, task_loss
 from bench.learn.interrupt import between_steps
 from bench.learn.task import nll_bits
 from bench.models import checkpoint
@@ -91,12 +91,7 @@ def train_dense(
     model.set_scales(*normalisation)
     model.to(device)
     segments = Segments(splits.train, arch, normalisation.band_scale, plan.batch, plan.frames, plan.gain_db)
-
-    def loss(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        bits = nll_bits(model, segments(step, plan.seed))
-        return bits, bits
-
-    fit = Fit(model, plan.optimisation, loss)
+    fit = Fit(model, plan.optimisation, task_loss(model, lambda step: segments(step, plan.seed), nll_bits))
     resume = out.with_suffix(".resume")
     valid: list[tuple[int, float]] = []
     extended: list[tuple[int, int]] = []

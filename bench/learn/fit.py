@@ -57,6 +57,24 @@ class Optimisation:
         return self.rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lies."""
+    return next(model.parameters()).device
+
+
+Loss = Callable[[int], tuple[Tensor, Tensor]]
+
+
+def task_loss(model: Any, batches: Callable[[int], Any], loss: Callable[[Any, Any], Tensor]) -> Loss:
+    """Return a loss for `Fit` that lowers what it reports: that of the task, nothing added."""
+
+    def of(step: int) -> tuple[Tensor, Tensor]:
+        found = loss(model, batches(step))
+        return found, found
+
+    return of
+
+
 @dataclass
 class Fit:
     """State of a training run that can be saved and taken up again.
@@ -75,7 +93,7 @@ class Fit:
 
     model: nn.Module
     optimisation: Optimisation
-    loss: Callable[[int], tuple[Tensor, Tensor]]
+    loss: Loss
     after_step: Callable[[int, float], None] | None = None
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -171,7 +189,7 @@ class Fit:
                 f"{path}: checkpoint of another training plan ({header['optimisation']}); "
                 "give the same options (--steps may grow) or another output file"
             )
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
         self._average = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average/")}
         for name, parameter in self.model.named_parameters():

@@ -39,7 +39,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
         record.reasons["speed.rtf_int8"] = "measure.speed is false"
         return
     try:
-        timed = timing.timed_stage(trial, stage, "int8-speed", MODEL)
+        timed = timing.timed_stage(trial, arm, stage, "int8-speed", MODEL)
     except LanewiseError as error:
         record.reasons["speed.rtf_int8"] = str(error)
     else:
@@ -53,6 +53,8 @@ def _why_not(trial: Trial, arm: "Arm") -> str | None:
 
     if trial.config.pack.format != "f32":
         return f"the arm itself is packed as {trial.config.pack.format}"
+    if trial.config.pack.delta:
+        return "a delta network runs in f32 only"
     tiles = arm.as_packed().tiles
     for key, number in recipe("int8", tiles).matrices.items():
         tile = tiles.get(key, "dense")

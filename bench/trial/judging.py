@@ -75,6 +75,16 @@ def synthesise(trial: Trial) -> dict[str, FloatArray]:
     }
 
 
+def skipped(trial: Trial) -> float:
+    """Return the share of the recurrent matrix's columns that the delta threshold left out of that synthesis."""
+    from bench.engine import Vocoder
+
+    engine, mels = Vocoder(trial.folder / MODEL, trial.isa), trial.recordings.mels
+    seed, temperature = trial.config.seed.recover, trial.config.measure.temperature
+    shares = [engine.skipped(mels[name], None, seed, utterance_number(name), temperature) for name in trial.test_ids]
+    return float(np.average(shares, weights=[len(mels[name]) for name in trial.test_ids]))
+
+
 def score(trial: Trial, made: dict[str, FloatArray], test_nlls: dict[str, float]) -> Rows:
     """Score the synthesised clips against their recordings; keep the first few as audio.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
+    "delta": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -60,7 +61,11 @@ def run_stages(trial: Trial, record: Record) -> None:
         **measure.model_dump(include={"temperature", "audio_clips"}),
     )
     _scored(rows, record, trial.config.seed.recover)
-    timing.time_model(trial, stage, record)
+    if trial.config.pack.delta:
+        heard = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
+        share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
+        record.facts["delta"] = {"threshold": trial.config.pack.delta, "skipped": share}
+    timing.time_model(trial, arm, stage, record)
     int8.beside(trial, arm, stage, record)
     drawn = stage("pictures", lambda: pictures.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
     record.artifacts |= drawn

@@ -77,7 +77,8 @@ class Record:
         Raw timing samples; training curves (lists of equal length); paths below the trial's folder.
     facts
         `methods`: what regularizer and pruner have to say (thresholds, bits, storage); `tune`: the key of which several
-        values were tried, the values, each one's final validation outcome and curve.
+        values were tried, the values, each one's final validation outcome and curve; `delta`: the threshold, and the
+        share of the recurrent matrix's columns that it left out of the synthesis of the test clips.
     """
 
     study: dict[str, Scalar]

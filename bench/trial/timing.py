@@ -1,7 +1,7 @@
 """How fast a trial's packed model is, and why there is no figure where there is none."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import host
 from bench.errors import LanewiseError
@@ -9,6 +9,9 @@ from bench.progress import say
 from bench.trial import packing
 from bench.trial.context import Trial
 from bench.trial.record import Record
+
+if TYPE_CHECKING:
+    from bench.trial.learning import Arm
 
 UNSTABLE = "unstable"
 """Timing verdict (see `bench.measure.speed.rtf`) of samples that no steady clock confirmed."""
@@ -21,12 +24,12 @@ METRICS = ("rtf", "rtf_dense", "kernel_us", "vs_dense", "vs_limit")
 Stage = Callable[..., Any]
 
 
-def time_model(trial: Trial, stage: Stage, record: Record) -> None:
+def time_model(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
     """Time the packed model, or say why there is no time: a host that cannot be timed does not spoil the trial."""
     why = "measure.speed is false"
     if trial.config.measure.speed:
         try:
-            timed = timed_stage(trial, stage, "speed", packing.MODEL)
+            timed = timed_stage(trial, arm, stage, "speed", packing.MODEL)
         except LanewiseError as error:
             why = str(error)
         else:
@@ -38,7 +41,7 @@ def time_model(trial: Trial, stage: Stage, record: Record) -> None:
     record.tags["lanewise.timing_verdict"] = f"not timed: {why}"
 
 
-def timed_stage(trial: Trial, stage: Stage, name: str, model: str) -> dict[str, Any]:
+def timed_stage(trial: Trial, arm: "Arm", stage: Stage, name: str, model: str) -> dict[str, Any]:
     """Return `metrics` and `timing` of a packed model in the trial's folder; an unstable kept timing is tried again.
 
     Raises
@@ -55,7 +58,8 @@ def timed_stage(trial: Trial, stage: Stage, name: str, model: str) -> dict[str, 
         from bench.measure.speed.rtf import measure_rtf
 
         rules = GateRules(patience_s=trial.config.measure.patience_s)
-        result = measure_rtf(trial.folder / model, isa=trial.isa, rules=rules)
+        # Units that were pruned count: the dense version of an arm is the model that it was pruned from.
+        result = measure_rtf(trial.folder / model, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"])
         return {"metrics": {key: getattr(result, key) for key in METRICS}, "timing": result.timing()}
 
     def again(kept: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,12 @@ def test_what_can_be_found_is_said_in_one_round(text: str, lines: list[int]) -> 
         ("prune.tile=8x1 pack.format=int8", "prune.tile", "no kernel"),
         ("prune.kind=none", "prune.sparsity", "prune.kind is 'none'"),
         ("prune.sparsity=null", "prune.sparsity", "missing"),
+        ("reg.kind=skip_update", "reg.tile", "pulls no weights; leave it out"),
+        ("reg.kind=skip_update reg.tile=null reg.lambda=0.1", "reg.lambda", "it has reg.options.cost"),
+        ("reg.kind=skip_update reg.tile=null reg.target=0.1", "reg.target", "leave it out"),
+        ("reg.kind=skip_update reg.tile=null reg.options.cost=-1", "reg.options.cost", "from 0 to 100"),
+        ("reg.kind=skip_update reg.tile=null prune.tile=unit", "prune.tile", "a weight per hidden unit"),
+        ("reg.kind=skip_update reg.tile=null recover.kind=rewind", "recover.kind", "not in the dense model"),
         ("prune.kind=random", "reg.kind", "control without a regularizer"),
         ("reg.kind=lasso", "reg.tile", "whose tile is 1x1"),
         ("reg.tile=1x1", "reg.tile", "reg.kind lasso"),
@@ -217,6 +223,8 @@ def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:
         ("reg.tile=gate-column", "gate-column-s70"),
         ("reg.tile=8x1 prune.tile=16x1", "simd-8x1-on-16x1-s70"),
         ("reg.kind=none reg.tile=null prune.kind=random prune.tile=16x1", "random-16x1-s70"),
+        ("reg.kind=skip_update reg.tile=null prune.tile=16x1", "skip-update-16x1-s70"),
+        ("reg.kind=skip_update reg.tile=null prune.kind=none prune.sparsity=null", "skip-update-unpruned"),
         ("reg.kind=none reg.tile=null prune.tile=1x1 prune.sparsity=0.875", "magnitude-1x1-s87.5"),
         ("reg.kind=none reg.tile=null prune.kind=none prune.sparsity=null", "dense-continued"),
         ("prune.kind=none prune.sparsity=null reg.target=0.3", "simd-16x1-unpruned"),
@@ -308,3 +316,48 @@ def test_every_key_is_documented() -> None:
     by_key = {row.key: row for row in rows}
     assert by_key["prune.sparsity"].values == "number, >= 0, <= 1"
     assert by_key["reg.kind"].default == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "message"),
+    [
+        ("prune.scope=2:4 prune.sparsity=0.7", "prune.sparsity", "'2:4' prunes exactly 0.5"),
+        ("prune.scope=4:2 prune.sparsity=0.5", "prune.scope", "of 2 tiles, 4 cannot be kept"),
+        ("prune.scope=2:4 prune.sparsity=0.5 reg.kind=none reg.tile=null prune.tile=row", "prune.scope", "4 tiles in"),
+        ("prune.scope=every", "prune.scope", "every"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9]", "prune.gate_sparsity", "needs prune.scope 'gate'"),
+        ("prune.gate_sparsity=[0.5,0.9] prune.scope=gate", "prune.gate_sparsity", "got 2 numbers"),
+        ("prune.gate_sparsity=[0.5,0.5,0.9] prune.scope=gate", "prune.sparsity", "the mean of prune.gate_sparsity is"),
+        ("prune.gate_sparsity=[0.5,0.5,1.1] prune.scope=gate", "prune.gate_sparsity", "from 0 to 1"),
+        ("prune.tile=unit prune.sparsity=1.0 reg.target=0.1", "prune.sparsity", "leaves none of 256 hidden units"),
+        ("prune.tile=unit prune.matrices=[head.out]", "prune.matrices", "no slice of head.out.weight"),
+        ("prune.tile=unit prune.scope=gate", "prune.scope", "one budget"),
+        ("prune.tile=column prune.permute=true", "prune.permute", "makes no difference"),
+        ("prune.kind=second_order", "prune.schedule", "which prune.kind 'second_order' cannot follow"),
+        ("prune.kind=unify prune.tile=unit", "prune.kind", "not on hidden units"),
+        ("prune.options={alpha: 1}", "prune.options.alpha", "'magnitude' has no such option"),
+        ("prune.kind=rigl prune.options={alpha: 2}", "prune.options.alpha", "expected a number from 0 to 1"),
+        ("prune.kind=rigl prune.options={alfa: 0.1}", "prune.options.alfa", "did you mean 'alpha'"),
+        ("pack.delta=0.1", "pack.delta", "needs a dense one or tile column"),
+        ("pack.delta=0.1 pack.format=int8", "pack.delta", "needs pack.format f32"),
+        ("tune.key=train.lr", "tune.key", "nothing to try"),
+        ("tune.size=3 tune.grid=[1,2]", "tune.size", "leave one of the two out"),
+        ("tune.size=1", "tune.size", "at least 2"),
+        ("tune.size=3 tune.key=train.steps", "tune.key", "expected the dotted key of a number"),
+        ("tune.size=3 tune.key=train.lr", "tune.grid", "bounds are only known of reg.target"),
+        ("prune.kind=none prune.sparsity=null reg.lambda=0.1 recover.kind=rewind", "recover.kind", "no mask to keep"),
+    ],
+)
+def test_methods_and_structures_that_cannot_go_together(change: str, key: str, message: str) -> None:
+    words = [word.replace("~", " ") for word in change.replace(": ", ":~").split()]
+    with pytest.raises(ConfigError) as caught:
+        validate(parse(SIMD, "t.yaml").override(words))
+    found = [(".".join(map(str, problem.keys)), problem.message) for problem in caught.value.problems]
+    assert any(name == key and message in text for name, text in found), found
+
+
+def test_what_is_tuned_is_resolved_to_a_key_and_values() -> None:
+    made = validate(parse(SIMD, "t").override(["tune.size=3"]))
+    assert made.tune.key == "reg.target"
+    assert made.tune.grid == (0.02, 0.1, 0.5)
+    assert validate(parse(SIMD, "t").override(["tune.grid=[0.1,0.2]", "tune.key=train.lr"])).tune.size == 2

@@ -109,7 +109,7 @@ def test_check_command(folder: Path) -> None:
 def test_other_commands() -> None:
     runner = CliRunner()
     rows = json.loads(runner.invoke(command, ["list", "--json"]).stdout)
-    assert [row["name"] for row in rows] == ["embedded", "ljspeech", "jsut", "folder"]
+    assert [row["name"] for row in rows] == ["embedded", "ljspeech", "jsut", "folder", "noise", "voicebank", "dns"]
     assert "apt-get download asterisk-core-sounds-en-g722" in runner.invoke(command, ["fetch", "embedded"]).stderr
     assert "--out is missing" in str(runner.invoke(command, ["fetch", "embedded", "--deb", "x.deb"]).exception)
     assert "either SOURCE" in str(runner.invoke(command, ["prepare"]).exception)

@@ -9,7 +9,7 @@ from bench.errors import UsageError
 from bench.measure.sound.registry import METRICS, SCORES, choose, chosen_keys
 
 RECORD_KEYS = ["pesq_wb", "stoi", "estoi", "mcd_db", "logf0_rmse", "voicing_error", "mrstft", "visqol"]
-RECORD_KEYS += ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovr"]
+RECORD_KEYS += ["si_sdr", "sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovr"]
 
 
 def test_keys_are_those_of_records_in_order() -> None:

@@ -30,7 +30,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.measure.speed.clock._STATE_S", 0.1)
 
 
-def pack(path: Path, sparse: bool, hidden: int = 32) -> Path:
+def pack(path: Path, sparse: bool, hidden: int = 32, delta: float | None = None) -> Path:
     tensors: dict[str, Any] = dict(random_tensors(DIMS | {"hidden": hidden}))
     tiles, masks = {}, {}
     if sparse:
@@ -38,7 +38,7 @@ def pack(path: Path, sparse: bool, hidden: int = 32) -> Path:
         assert mask is not None
         tensors["gru.w_hh"] = np.where(mask, tensors["gru.w_hh"], 0)
         tiles, masks = {"gru.w_hh": "8x1"}, {"gru.w_hh": mask}
-    pack_vocoder(path, {"hop": 160}, tensors, tiles, masks)
+    pack_vocoder(path, {"hop": 160}, tensors, tiles, masks, delta=delta)
     return path
 
 
@@ -73,6 +73,15 @@ def test_dense_model_is_compared_with_itself(tmp_path: Path) -> None:
     result = measure_rtf(pack(tmp_path / "dense.lwm", sparse=False), rules=RULES)
     check(result)
     assert result.dense == "itself"
+
+
+def test_a_smaller_model_is_compared_with_what_it_was_pruned_from(tmp_path: Path) -> None:
+    result = measure_rtf(pack(tmp_path / "units.lwm", sparse=False), rules=RULES, hidden=128)
+    assert result.dense == "twin"
+
+
+def test_a_delta_network_is_compared_with_a_plain_twin(tmp_path: Path) -> None:
+    assert measure_rtf(pack(tmp_path / "delta.lwm", sparse=False, delta=0.1), rules=RULES).dense == "twin"
 
 
 def test_given_dense_model_is_used(sparse: Path, tmp_path: Path) -> None:
@@ -110,6 +119,8 @@ def test_twin_has_the_same_sizes_and_speaks(sparse: Path, tmp_path: Path) -> Non
     assert {matrix["tile"] for matrix in twin["matrices"]} == {"dense"}
     audio = Vocoder(tmp_path / "twin.lwm").synthesize(np.zeros((2, 20), np.float32))
     assert np.isfinite(audio).all()
+    pack_twin(tmp_path / "larger.lwm", header, 48)
+    assert read_header(tmp_path / "larger.lwm")["dims"]["hidden"] == 48
 
 
 def test_parts_keep_their_shares_and_sum_to_the_whole() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.engine.vocoder import read_header
 from bench.errors import LanewiseError, UsageError
 from bench.trial import judging, pictures
 from bench.trial.context import StopEarly
@@ -190,6 +191,19 @@ def test_a_host_that_cannot_be_timed_does_not_spoil_the_trial(
     assert record.reasons["speed.rtf"] == "no clock"
     assert record.tags["lanewise.timing_verdict"] == "not timed: no clock"
     assert not (tmp_path / "stages" / "speed.json").exists(), "a failure is not kept: the next run times again"
+
+
+def test_a_delta_network_is_what_is_packed_and_judged(tiny_corpus: Path, tmp_path: Path, shared_cache: Path) -> None:
+    dense = ("reg={}", "prune={}", "measure.metrics=[]")
+    plain = run_trial(tiny_config(tiny_corpus, *dense), tmp_path / "plain", cache=shared_cache)
+    found = run_trial(tiny_config(tiny_corpus, *dense, "pack.delta=0.05"), tmp_path / "delta", cache=shared_cache)
+    assert read_header(tmp_path / "delta" / "model.lwm")["delta"] == pytest.approx(0.05)
+    assert found.metrics["valid.nll_bits"] == plain.metrics["valid.nll_bits"]  # the same training
+    assert found.metrics["quality.nll_bits"] != plain.metrics["quality.nll_bits"]
+    assert found.facts["delta"]["threshold"] == 0.05
+    assert 0 < found.facts["delta"]["skipped"] < 1
+    assert "delta" not in plain.facts
+    assert found.reasons["quality.nll_bits_int8"] == "a delta network runs in f32 only"
 
 
 def _timing(verdict: str, rtf: float, samples: int) -> Any:

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from bench.errors import UsageError, did_you_mean
-from bench.measure.sound import dnsmos, estoi, logf0_rmse, mcd_db, mrstft, pesq_wb, stoi, visqol, voicing_error
+from bench.measure.sound import (
+    dnsmos,
+    estoi,
+    logf0_rmse,
+    mcd_db,
+    mrstft,
+    pesq_wb,
+    sdr,
+    si_sdr,
+    stoi,
+    visqol,
+    voicing_error,
+)
 from bench.measure.sound.metric import Metric, Score
 
 METRICS: tuple[Metric, ...] = (
@@ -15,6 +27,8 @@ METRICS: tuple[Metric, ...] = (
     voicing_error.METRIC,
     mrstft.METRIC,
     visqol.METRIC,
+    si_sdr.METRIC,
+    sdr.METRIC,
     dnsmos.METRIC,
 )
 """In the order of table columns."""

@@ -102,6 +102,7 @@ def measure_rtf(
     *,
     rules: GateRules | None = None,
     seed: int = 0,
+    hidden: int | None = None,
 ) -> RtfResult:
     """Measure a packed model, its dense version and the read limit in one gated run.
 
@@ -111,13 +112,16 @@ def measure_rtf(
         A `*.lwm` file.
     dense_path
         The dense version of the same architecture; None packs a twin with random weights into a temporary file (the
-        engine's speed does not depend on the values of its weights), or takes the model itself if it is dense.
+        engine's speed does not depend on the values of its weights), or takes the model itself if it is dense (and
+        skips no columns, and has all of its units).
     isa
         As in `bench.engine.resolve_isa`.
     rules
         Of the gate; tests shorten it.
     seed
         Of the random order of samples.
+    hidden
+        GRU units of the dense version that is packed as twin, where the model lost some; by default the model's own.
 
     Raises
     ------
@@ -134,12 +138,12 @@ def measure_rtf(
             source = "given"
             _check_dense(dense_path, read_header(dense_path), header)
             dense = Vocoder(dense_path, isa)
-        elif _is_dense(header):
+        elif _is_dense(header) and model.delta is None and hidden in (None, header["dims"]["hidden"]):
             source, dense = "itself", model
         else:
             source = "twin"
             twin = Path(folder) / "dense.lwm"
-            pack_twin(twin, header)
+            pack_twin(twin, header, hidden)
             dense = Vocoder(twin, isa)
     product = _recurrent_product(Path(model_path), header, model.isa)
     x = np.random.default_rng(0).uniform(-1, 1, header["dims"]["hidden"]).astype(np.float32)
@@ -223,12 +227,14 @@ def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: 
         )
 
 
-def pack_twin(path: Path, header: Mapping[str, Any]) -> None:
-    """Pack a dense model of the header's architecture and number formats with random weights."""
+def pack_twin(path: Path, header: Mapping[str, Any], hidden: int | None = None) -> None:
+    """Pack a dense model of the header's architecture, or of that with more units, and formats with random weights."""
     from bench.engine.pack import pack_vocoder
 
     numbers = {matrix["name"]: matrix["number"] for matrix in header["matrices"]}
-    pack_vocoder(path, header["arch"], random_tensors(header["dims"]), fmt=numbers, tables=header["tables"])
+    size = {} if hidden is None else {"hidden": hidden}
+    tensors = random_tensors(header["dims"] | size)
+    pack_vocoder(path, header["arch"] | size, tensors, fmt=numbers, tables=header["tables"])
 
 
 def _entry(header: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ class SecondOrder(Calibrated):
     def prune(self, sparsity: float) -> None:
         """In rounds: calibrate, prune, refit."""
         weights, options = self.target.weights, self.target.options
-        before = {key: weight.detach().double() for key, weight in weights.items()}
+        before = {key: weight.detach().to(torch.float64, copy=True) for key, weight in weights.items()}
         masks = self.masks or {key: torch.ones_like(w, dtype=torch.bool) for key, w in before.items()}
         first: dict[str, Tensor] = {}
         for share in _path(self.sparsity, sparsity, int(options["rounds"])):
