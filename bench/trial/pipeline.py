@@ -62,7 +62,7 @@ def run_stages(trial: Trial, record: Record) -> None:
     )
     _scored(rows, record, trial.config.seed.recover)
     if trial.config.pack.delta:
-        heard = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
+        heard: dict[str, Any] = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
         share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
         record.facts["delta"] = {"threshold": trial.config.pack.delta, "skipped": share}
     timing.time_model(trial, arm, stage, record)
