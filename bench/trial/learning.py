@@ -8,6 +8,7 @@ from bench.config.flat import arm_name, flatten
 from bench.config.matrices import Architecture, Matrix, matrices
 from bench.config.schema import TrialConfig, Tune
 from bench.progress import Progress, say
+from bench.sparsity import catalogue
 from bench.trial import dense
 from bench.trial.context import Trial
 from bench.trial.dense import MODEL_FILE
@@ -126,7 +127,9 @@ def with_value(config: TrialConfig, key: str, value: float) -> TrialConfig:
     section, *rest = key.split(".")
     inner = getattr(config, section)
     if rest[0] == "options":
-        update: dict[str, Any] = {"options": {**inner.options, rest[1]: value}}
+        info = catalogue.info("regularizer" if section == "reg" else "pruner", inner.kind)
+        number = type(info.options[rest[1]].default)  # whole, where the option is
+        update: dict[str, Any] = {"options": {**inner.options, rest[1]: number(value)}}
     else:
         update = {"lambda_" if rest[0] == "lambda" else rest[0]: value}
     if key == "reg.lambda":  # a number has nothing to steer to

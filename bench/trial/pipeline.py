@@ -62,8 +62,14 @@ def run_stages(trial: Trial, record: Record) -> None:
     )
     _scored(rows, record, trial.config.seed.recover)
     if trial.config.pack.delta:
-        heard = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
-        share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
+        share = stage(
+            "delta",
+            lambda: judging.skipped(trial),
+            test=trial.test_ids,
+            isa=trial.isa,
+            seed=trial.config.seed.recover,
+            temperature=measure.temperature,
+        )
         record.facts["delta"] = {"threshold": trial.config.pack.delta, "skipped": share}
     timing.time_model(trial, arm, stage, record)
     int8.beside(trial, arm, stage, record)
