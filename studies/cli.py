@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import click
 from bench.errors import UsageError
 from bench.progress import say
 from studies.folder import StudyFolder, find
+from studies.proofs import campaign, replay
 
 if TYPE_CHECKING:
     from studies.run import Options
@@ -68,6 +68,7 @@ def sweep() -> None:
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
+@click.option("--accept-changes", is_flag=True, help="Take on a study file that changed: only what differs runs anew.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
 @_JSON
@@ -82,6 +83,7 @@ def run(
     timing: str,
     launcher: str,
     settings: tuple[str, ...],
+    accept_changes: bool,
     dry_run: bool,
     fast: bool,
     as_json: bool,
@@ -104,8 +106,9 @@ def run(
     if dry_run:
         return _dry_run(loaded, folder, trials, workers, storage, as_json)
     options = Options(
-        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings)
-    )
+        trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings),
+        accept_changes=accept_changes,
+    )  # fmt: skip
     return run_and_report(loaded, folder, options, as_json)
 
 
@@ -199,44 +202,6 @@ def stop(study: str | None, now: bool, storage: str | None, out: Path | None) ->
                 os.kill(row.owner.pid, signal.SIGINT)
     when = "as soon as they have saved" if now else "when their trial ends"
     say(f"{len(running)} trials running; their workers stop {when}; continue with: lanewise sweep resume {folder.root}")
-    return 0
-
-
-@sweep.command()
-@click.option("--seed", type=int, required=True, help="Of what is struck, and when.")
-@click.option("--kills", type=click.IntRange(1), default=10, show_default=True, help="Processes to kill (SIGKILL).")
-@click.option(
-    "--database", type=click.Choice(("postgresql", "sqlite")), default="postgresql", show_default=True,
-    help="PostgreSQL must be installed; a server of its own is started.",
-)  # fmt: skip
-@click.option("--tracking/--no-tracking", "tracked", default=True, help="Mirror in an MLflow server of its own.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to keep; by default a temporary one.")
-@click.option("--json", "as_json", is_flag=True, help="What was done, as JSON on stdout.")
-def campaign(seed: int, kills: int, database: str, tracked: bool, out: Path | None, as_json: bool) -> int:
-    """Kill workers, restart servers, fill the disk: see that studies come out as if nothing had happened.
-
-    Studies of light trials (a second each, nothing is trained) are run undisturbed and then under faults. Afterwards
-    every arm must be there exactly once, under its number and with its seeds, no step computed twice, the tables equal.
-
-    
-    lanewise sweep campaign --seed 1 --kills 10
-    lanewise sweep campaign --seed 7 --kills 100 --json
-    """
-    from studies.faults.campaign import check, run_campaign
-
-    with contextlib.ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lanewise-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # PostgreSQL runs as another user than root
-        outcome = run_campaign(folder.resolve(), seed, kills, database == "postgresql", tracked)
-        if as_json:
-            click.echo(json.dumps(outcome.to_json(), indent=1))
-        if outcome.problems and out is None:
-            stack.pop_all()  # keep it for whoever looks into it
-            say(f"kept: {folder}")
-        check(outcome)
-    say(f"{outcome.kills} kills and {outcome.done.total() - outcome.kills} other faults over {outcome.rounds} studies "
-        f"of {outcome.trials} trials in {outcome.seconds:.0f} s: every table as undisturbed")  # fmt: skip
     return 0
 
 
@@ -339,3 +304,7 @@ def _stop_on_signals() -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)  # a background process of a script starts with SIGINT ignored
+
+
+sweep.add_command(campaign)
+sweep.add_command(replay)

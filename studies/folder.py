@@ -64,6 +64,10 @@ class StudyFolder:
 
         return load(self.study_file)
 
+    def differs(self, study: "Study") -> bool:
+        """Say whether this folder holds a study that is not `study`."""
+        return self.study_file.is_file() and self.load().fingerprint() != study.fingerprint()
+
     def holds(self, study: "Study") -> bool:
         """Say whether this folder holds `study` already.
 
@@ -116,7 +120,8 @@ class StudyFolder:
         return (
             f"{self.root}: holds results of a study that differs from {study.document.source}, and mixing them would "
             "compare what is not comparable:\n  " + "\n  ".join(lines) + "\n"
-            "give the changed study another `name:` or --out DIR, or undo the change and run again"
+            "give the changed study another `name:` or --out DIR, or undo the change and run again; or, if trials that "
+            "stay the same shall keep their results and the others run anew, say so with --accept-changes"
         )
 
     def _started_with(self) -> dict[str, str]:

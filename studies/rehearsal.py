@@ -21,6 +21,7 @@ from bench.config.flat import config_hash, flatten
 from bench.config.schema import TrialConfig
 from bench.trial.context import OnStep, StopEarly
 from bench.trial.files import atomic_path, read_json
+from bench.trial.identity import adopt
 from bench.trial.provenance import provenance
 from bench.trial.record import UTTERANCE_METRICS, Record, aggregate, empty_metrics
 from bench.trial.timing import LATER
@@ -53,12 +54,12 @@ def light_trial(
     timing: bool = True,
 ) -> Record:
     """Run a light trial; see `studies.worker.Runner`."""
-    started = _now(cache.parent)
     name, params = f"t{number:04d}-{config.arm}", flatten(config)
     tags = {TAG: "yes", "lanewise.trial_number": str(number), "lanewise.config_hash": config_hash(config)}
     tags |= provenance(config)
     if tracking is not None:
         tracking.start_trial(number, name, params, tags)
+    started = adopt(folder, config_hash(config), name, _now(cache.parent))
     state, reason = "complete", None
     try:
         total = _steps(config, folder, number, on_step)

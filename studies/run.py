@@ -9,6 +9,7 @@ from bench.config.schema import TrialConfig
 from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
+from studies.change import change
 from studies.folder import StudyFolder
 from studies.launchers import launcher
 from studies.mend import mend
@@ -45,6 +46,8 @@ class Options:
     """Whether workers time their trials: see `studies.worker.TIMING`."""
     launcher: str = "local"
     """What starts the workers: this process (`local`), or one of `studies.launchers`."""
+    accept_changes: bool = False
+    """Whether a study file that changed since the study began is taken on."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The launcher's."""
 
@@ -74,6 +77,10 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
         After saving.
     """
     trials = plan(study, options.trials)
+    if options.accept_changes and folder.differs(study):
+        store = open_store(study, folder, options.storage)
+        store.reap(forgive=True)
+        change(study, folder, store, trials)
     if folder.adopt(study, options.storage, options.tracking_uri):
         say(f"continuing the study in {folder.root}")
     store = open_store(study, folder, options.storage)

@@ -309,15 +309,25 @@ class Store:
         LanewiseError
             A trial is running.
         """
-        running = [str(row.number) for row in self.rows() if row.state == "running"]
-        if running:
-            raise LanewiseError(f"trials {', '.join(running)} are running; stop them first (`lanewise sweep stop`)")
+        self.check_idle()
         attributes = {key: value for key, value in self.study.user_attrs.items() if key != PREFIX + "revised"}
         storage, directions = self._database.storage, self.study.directions
         optuna.delete_study(study_name=self._name, storage=storage)
         self.study = optuna.create_study(study_name=self._name, storage=storage, directions=directions)
         for key, value in attributes.items():
             self.study.set_user_attr(key, value)
+
+    def check_idle(self) -> None:
+        """Raise unless no trial is running.
+
+        Raises
+        ------
+        LanewiseError
+            Some are.
+        """
+        running = [str(row.number) for row in self.rows() if row.state == "running"]
+        if running:
+            raise LanewiseError(f"trials {', '.join(running)} are running; stop them first (`lanewise sweep stop`)")
 
     def revise(self, number: int, values: Sequence[float]) -> None:
         """Replace the objective values of a complete trial, measured again, and of those that took its result over.

@@ -10,6 +10,8 @@
 | `search` | axes `{choice: [...]}`, `{float: [lo, hi]}`, `{log: [lo, hi]}`, `{int: [lo, hi]}`; or named bundles |
 | `mode` | `factorial` (every point), `random`, `tpe` or `nsga2` |
 | `objectives` | what a sampler improves; chosen on validation data, never on test |
+| `constraints` | limits such as `speed.rtf: {max: 0.1}`; an arm that breaks one ends as infeasible |
+| `stop_dominated` | confidence (such as 0.8) with which a sampled trial is stopped once it cannot join the front |
 | `trials` | total number of trials, baselines included (a factorial study without it runs every point) |
 | `seeds` | `recover: [1, 2, 3]`, `dense: [0]` (arms run once per pair), `search: 0` (the sampler's) |
 | `margins` | what counts as "on a par", fixed before anything runs |
@@ -36,6 +38,7 @@ from bench.config.yaml_lines import (
     read,
     unknown_key,
 )
+from studies.constraints import Limit, read_limits
 from studies.leaves import Leaf, Leaves, read_leaves
 from studies.overlay import dotted_sections, lay_assignments, lay_fast
 from studies.space import Axis, read_axes
@@ -49,6 +52,8 @@ KEYS = (
     "search",
     "mode",
     "objectives",
+    "constraints",
+    "stop_dominated",
     "trials",
     "seeds",
     "margins",
@@ -88,6 +93,8 @@ class Study:
     search_seed: int
     margins: Mapping[str, float]
     baselines: bool
+    constraints: tuple[Limit, ...] = ()
+    stop_dominated: float | None = None
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
@@ -183,6 +190,8 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         search_seed=check.seed_list(("seeds", "search"), [seeds.get("search", 0)])[0],
         margins=check.margins(),
         baselines=check.flag("baselines", True),
+        constraints=read_limits(document, tuple(OBJECTIVES), problems),
+        stop_dominated=check.confidence("stop_dominated"),
     )
     if not arms and not axes:
         problems.append(document.problem((), "nothing to run: give `arms:`, or `search:`, or both"))
@@ -293,6 +302,13 @@ class _Check:
             self.complain((key,), f"got {value!r}, expected a whole number of at least 1")
             return None
         return value
+
+    def confidence(self, key: str) -> float | None:
+        value = self.document.data.get(key)
+        if value is None or (isinstance(value, float) and 0.5 <= value < 1):
+            return value
+        self.complain((key,), f"got {value!r}, expected a confidence from 0.5 up to, but not, 1")
+        return None
 
     def seed_list(self, keys: Keys, value: Any) -> tuple[int, ...]:
         good = isinstance(value, list) and value and all(type(v) is int and 0 <= v < 2**31 for v in value)

@@ -14,6 +14,8 @@ from bench.errors import LanewiseError
 from bench.progress import say
 from bench.trial.provenance import provenance
 from bench.trial.record import FILE_NAME, Record, empty_metrics
+from studies.constraints import broken, excesses, exempt
+from studies.early import Knowledge, rule
 from studies.folder import StudyFolder
 from studies.owner import Owner
 from studies.plan import Planned, sampled_config
@@ -70,13 +72,13 @@ def work(
     """
     me = Owner.me()
     wanted = {"here": None, "later": False, "only": True}[timing]
-    said = False
+    said, latest = False, _LatestStep(Knowledge(study, folder, store))
     while not store.attribute("stop"):
         for number in store.reap():
             say(f"trial {number}: its process died; it is continued from its last checkpoint")
         claim = store.claim(me, wanted)
         if claim is not None:
-            latest = _LatestStep()
+            latest.step, latest.rule = 0, None
             with store.heartbeat(claim, latest.now):
                 try:
                     _run_one(study, folder, store, mirror, trials[claim.number], claim, me, runner, latest, timing)
@@ -99,7 +101,8 @@ def work(
 class _LatestStep:
     """Hears a trial's training steps: remembers the last one, and asks the study's early-stopping rule."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Knowledge) -> None:
+        self.known = known
         self.step = 0
         self.rule: OnStep | None = None
 
@@ -134,6 +137,7 @@ def _run_one(
         return
     try:
         config = planned.config or _drawn(study, store, claim)
+        latest.rule = rule(study, config, latest.known) if planned.config is None else None
     except ConfigError as error:
         store.finish(claim, me, "infeasible", None, reason=str(error))
         say(f"trial {number}: infeasible: {error}")
@@ -164,10 +168,15 @@ def _run_one(
         store.release(claim, me, record.reason or "", state="untimed", needs="timing")
         say(f"trial {number} ({config.arm}): {record.reason}")
         return
+    state, values, reason = outcome(record, study.objectives)
+    why = broken(study.constraints, record.metrics)
+    if state == "complete" and why and not exempt(config):
+        record.state, record.reason = state, reason = "infeasible", why
+        record.write(place)
     if mirror is not None:
         mirror.sync_record(place)
-    state, values, reason = outcome(record, study.objectives)
-    ours = store.finish(claim, me, state, values, reason=reason, seconds=record.trial.get("seconds"))
+    off = excesses(study.constraints, record.metrics)
+    ours = store.finish(claim, me, state, values, off, reason=reason, seconds=record.trial.get("seconds"))
     if not ours:
         say(f"trial {number}: another worker took it over meanwhile")
     elif state != "complete":
@@ -230,7 +239,7 @@ def outcome(record: Record, objectives: Sequence[str]) -> tuple[str, tuple[float
 
     A trial that ran to its end but lacks an objective has failed as far as the study is concerned.
     """
-    if record.state != "complete":
+    if record.state not in ("complete", "infeasible"):
         return record.state, None, record.reason
     values = []
     for objective in objectives:
@@ -242,7 +251,7 @@ def outcome(record: Record, objectives: Sequence[str]) -> tuple[str, tuple[float
                 f"objective {objective} is missing: {record.reasons.get(objective, 'no reason given')}",
             )
         values.append(float(value))
-    return "complete", tuple(values), None
+    return record.state, tuple(values), record.reason
 
 
 def end_with_parent(parent: int) -> None:

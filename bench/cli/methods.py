@@ -53,6 +53,7 @@ def row(method: MethodInfo) -> dict[str, Any]:
         "low": method.main.low,
         "high": method.main.high,
         "options": {key: option.default for key, option in method.options.items()},
+        "weights": method.weights,
         "units": method.units,
         "calibrated": method.calibrated,
         "schedules": list(method.schedules),
@@ -73,7 +74,7 @@ def _page(method: MethodInfo) -> str:
         ("cost", method.cost),
         ("tuned", f"{method.main.key} from {method.main.low:g} to {method.main.high:g}"),
         ("needs", ", ".join(needs) or "nothing beside the weights"),
-        ("hidden units", "yes" if method.units else "no: tiles only"),
+        ("hidden units", "yes" if method.units else "no: tiles only" if method.weights else "no: acts on no weights"),
     ]
     if method.role == "pruner":
         facts.append(("schedules", ", ".join(method.schedules)))

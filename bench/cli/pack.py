@@ -32,8 +32,22 @@ from bench.errors import UsageError, did_you_mean
     type=click.Choice(["f32", "bf16", "int8"]),
     help="Number format of the embedding tables that loading makes; by default bf16, f32 with f32.",
 )
+@click.option(
+    "--delta",
+    type=click.FloatRange(0, 1),
+    metavar="THRESHOLD",
+    help="Skip columns of gru.recurrent whose state moved by no more since last used; f32, dense or by column.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], fmt: str, tables: str | None, as_json: bool) -> None:
+def command(
+    checkpoint: Path,
+    out: Path,
+    tiles: tuple[str, ...],
+    fmt: str,
+    tables: str | None,
+    delta: float | None,
+    as_json: bool,
+) -> None:
     """Pack CHECKPOINT (.safetensors, made by `lanewise train`) into OUT (.lwm).
 
     Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out.
@@ -43,6 +57,7 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], fmt: str, table
       lanewise pack dense.safetensors dense.lwm
       lanewise pack pruned.safetensors pruned.lwm --tile gru.recurrent=16x1
       lanewise pack pruned.safetensors small.lwm --tile gru.recurrent=16x1 --format int8
+      lanewise pack dense.safetensors delta.lwm --delta 0.01
     """
     named = _parse(tiles)
 
@@ -67,7 +82,7 @@ def command(checkpoint: Path, out: Path, tiles: tuple[str, ...], fmt: str, table
     check_writable(out)
     by_key = {MATRICES[name][0]: tile for name, tile in named.items()}
     chosen = recipe(fmt, by_key, tables)
-    info = pack_vocoder(out, arch, tensors, by_key, fmt=chosen.matrices, tables=chosen.tables)
+    info = pack_vocoder(out, arch, tensors, by_key, fmt=chosen.matrices, tables=chosen.tables, delta=delta)
     if as_json:
         size = footprint(out)
         click.echo(

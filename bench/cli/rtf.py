@@ -92,6 +92,7 @@ def describe(result: "RtfResult") -> str:
             f"verdict {result.verdict}" + (f": {result.why}" if result.why else ""),
             f"{result.us_per_step:.2f} us a step: {parts} (measured apart they add up to {result.parts_sum_us:.2f})",
             f"dense {result.rtf_dense:.4f}: {result.vs_dense:.2f} times as fast ({dense})",
+            *([f"{result.skipped:.0%} of the recurrent columns skipped"] if result.skipped else []),
             f"recurrent product {result.kernel_us:.2f} us: {result.vs_limit:.0%} of the read limit "
             f"({result.limit_us:.2f} us)",
             f"{result.samples} samples accepted, {result.rejected} of the run rejected; {result.cpu}, {where}, "

@@ -8,6 +8,7 @@ from bench.config.check_methods import (
     check_delta,
     check_kinds,
     complete_options,
+    pulls,
     resolve_tune,
     sparsity_of,
 )
@@ -68,7 +69,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
     _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
-    controlled = on and reg.lambda_ == "controlled"
+    controlled = pulls(config) and reg.lambda_ == "controlled"
     sparsity = sparsity_of(config)
     target = reg.target if reg.target is not None else (sparsity / 2 if sparsity else None)
     reg_options = complete_options(config, "regularizer", complain)
@@ -131,8 +132,8 @@ def _tiles(config: TrialConfig, complain: Findings) -> tuple[str | None, str | N
 
     reg_given, prune_given = named("reg.tile", reg.tile), named("prune.tile", prune.tile)
     prune_tile = prune_given or (reg_given if reg.kind not in ("none", "lasso") else None) or "1x1"
-    reg_tile = reg_given or ("1x1" if reg.kind == "lasso" else prune_tile)
-    lane_tile = prune_tile if prune.kind != "none" else reg_tile if reg.kind != "none" else None
+    reg_tile = reg_given or ("1x1" if reg.kind == "lasso" else prune_tile if pulls(config) else None)
+    lane_tile = prune_tile if prune.kind != "none" else reg_tile if pulls(config) else None
     own = simd_width(lane_tile) if lane_tile else None
     if width is not None and own is not None and own != width:
         complain("simd.width", f"got {width}, but the tile {lane_tile!r} is {own} long; leave simd.width out")

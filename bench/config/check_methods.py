@@ -53,7 +53,7 @@ def complete_options(config: TrialConfig, role: Role, complain: Findings) -> dic
 def check_kinds(config: TrialConfig, complain: Findings) -> None:
     """Check regularizer and pruner against each other and against their own sections."""
     reg, prune = config.reg, config.prune
-    if prune.kind == "random" and reg.kind != "none":
+    if prune.kind == "random" and pulls(config):
         complain.incompatible(
             "reg.kind",
             f"got {reg.kind!r} with prune.kind 'random': a random mask is the control without a regularizer; "
@@ -63,6 +63,7 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         complain(
             "reg.tile", f"got {reg.tile!r} with reg.kind 'lasso', whose tile is 1x1; use group_lasso or no reg.tile"
         )
+    _check_weightless(config, complain)
     if prune.kind != "none" and sparsity_of(config) is None:
         complain("prune.sparsity", f"missing, and prune.kind is {prune.kind!r}; give the share to prune, 0 to 1")
     if prune.kind == "none" and prune.sparsity:
@@ -70,11 +71,11 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
             "prune.sparsity",
             f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random",
         )
-    if reg.kind != "none" and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
+    if pulls(config) and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
         complain(
             "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
         )
-    if reg.target is not None and (reg.kind == "none" or reg.lambda_ != "controlled"):
+    if reg.target is not None and (not pulls(config) or reg.lambda_ != "controlled"):
         complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
     if prune.keep_diagonal and "gru.recurrent" not in prune.matrices:
         complain("prune.keep_diagonal", "only gru.recurrent has a diagonal; add it to prune.matrices or leave this out")
@@ -89,6 +90,34 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         )
     if config.recover.kind != "finetune" and prune.kind == "none":
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
+
+
+def pulls(config: TrialConfig) -> bool:
+    """Say whether there is a regularizer that pulls groups of weights: with a tile, a lambda and a form."""
+    method = info(config, "regularizer")
+    return method is not None and method.weights
+
+
+def _check_weightless(config: TrialConfig, complain: Findings) -> None:
+    """Refuse what a regularizer that acts on no weights would ignore, or cannot be combined with."""
+    reg = config.reg
+    if reg.kind == "none" or pulls(config):
+        return
+    main = catalogue.info("regularizer", reg.kind).main.key
+    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != "controlled"}
+    for key, given in ignored.items():
+        if given:
+            complain(f"reg.{key}", f"given, but reg.kind {reg.kind!r} pulls no weights; leave it out (it has {main})")
+    if config.prune.tile == UNIT:
+        complain.incompatible(
+            "prune.tile", f"got {UNIT!r}, but reg.kind {reg.kind!r} learns a weight per hidden unit, which stays"
+        )
+    if config.recover.kind != "finetune":
+        complain.incompatible(
+            "recover.kind",
+            f"got {config.recover.kind!r}, but what reg.kind {reg.kind!r} learned is not in the dense model; "
+            "choose finetune",
+        )
 
 
 def sparsity_of(config: TrialConfig) -> float | None:
@@ -164,7 +193,12 @@ def _check_units(config: TrialConfig, known: Mapping[str, Matrix], complain: Fin
     prune, sparsity = config.prune, sparsity_of(config)
     for role in ("regularizer", "pruner"):
         method = info(config, role)
-        if method is not None and not method.units and (role == "pruner" or config.reg.tile in (None, UNIT)):
+        if (
+            method is not None
+            and method.weights
+            and not method.units
+            and (role == "pruner" or config.reg.tile in (None, UNIT))
+        ):
             key = "reg.kind" if role == "regularizer" else "prune.kind"
             complain.incompatible(key, f"{method.name!r} works on tiles, not on hidden units ('{UNIT}')")
     if prune.scope != "matrix":

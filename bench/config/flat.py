@@ -74,6 +74,8 @@ def _structure(config: TrialConfig) -> str:
         return dense + _manner(config)
     if reg.kind == "none":
         stem = f"{_word(prune.kind)}-{prune.tile}"
+    elif reg.tile is None:  # acts on no weights
+        stem = _word(reg.kind) + (f"-{prune.tile}" if prune.kind != "none" else "")
     elif reg.kind == "lasso":
         stem = f"lasso-{prune.tile or reg.tile}"
     else:

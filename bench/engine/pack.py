@@ -31,6 +31,8 @@ _VECTORS = (
     "mel_mean", "mel_std", "band_scale", "embed", "cond.conv1.bias", "cond.conv2.bias",
     "gru.b_ih", "gru.b_hh", "head.fc.bias", "head.out.bias",
 )  # fmt: skip
+_SKIP = ("gru.skip.weight", "gru.skip.bias")
+"""Vectors of a GRU with skip gates (`bench.models.skip`)."""
 CONVOLUTIONS = ("cond.conv1.weight", "cond.conv2.weight")
 FILTERS = "pqmf.synthesis"
 
@@ -183,6 +185,9 @@ def _parts(
         "head.fc.bias": (head,), "head.out.weight": (bands * 3 * mixtures, head),
         "head.out.bias": (bands * 3 * mixtures,), FILTERS: (bands, filter_taps),
     }  # fmt: skip
+    gated = [key for key in _SKIP if key in tensors]
+    if gated:
+        shapes |= dict(zip(_SKIP, ((hidden,), (1,)), strict=True))
     for key, shape in shapes.items():
         if _tensor(tensors, key).shape != shape:
             raise LanewiseError(f"{key}: has shape {tensors[key].shape}, expected {shape}")
@@ -196,7 +201,7 @@ def _parts(
         "conv2_left": conv2_taps - 1 if causal else conv2_taps // 2,
         "pqmf_taps": filter_taps + -filter_taps % bands,
     }  # fmt: skip
-    vectors = {key: _tensor(tensors, key) for key in _VECTORS}
+    vectors = {key: _tensor(tensors, key) for key in (*_VECTORS, *gated)}
     vectors[FILTERS] = np.pad(filters, ((0, 0), (0, -filter_taps % bands)))
     dense = {key: w.transpose(0, 2, 1).reshape(len(w), -1) for key, w in zip(CONVOLUTIONS, (conv1, conv2), strict=True)}
     return dims, vectors, dense

@@ -52,8 +52,8 @@ def sigmoid(x: Doubles) -> Doubles:
 @dataclass
 class Trace:
     """What a run gave: levels (steps, runs, bands) and how far each uniform number lay from the nearest edge of its
-    cumulative distribution (same shape); of a delta network, the share of the state that moved (steps, runs) and how
-    far the element nearest to the threshold lay from it (same shape)."""
+    cumulative distribution (same shape); the share of the state that the recurrent product read anew (steps, runs), and
+    how far the nearest decision of a delta threshold or a skip gate lay from its edge (same shape)."""
 
     levels: Levels
     margins: Doubles
@@ -65,7 +65,8 @@ class ReferenceVocoder:
     """The vocoder of `SubbandWaveRNN.export`'s (arch, tensors), weights already masked.
 
     With `delta` a delta network (arXiv 1612.05571): the recurrent product sees an element of the state as it was when
-    it last lay further than this from what the product saw.
+    it last lay further than this from what the product saw. With tensors `gru.skip` a network with skip gates (arXiv
+    1708.06834): a run whose round(a) is 0 holds its state for that step.
     """
 
     def __init__(
@@ -122,25 +123,31 @@ class ReferenceVocoder:
         steps = len(mel) * per_frame if steps is None else steps
         conditioning = self.conditioning(mel)
         h = np.zeros((len(seeds), self.hidden))
-        seen = h
+        seen, a_skip = h, np.ones(len(seeds))
         previous = np.full((len(seeds), self.bands), SILENCE)
         levels = np.zeros((steps, len(seeds), self.bands), dtype=np.uint8)
         margins = np.zeros((steps, len(seeds), self.bands))
         moved, doubts = np.ones((steps, len(seeds))), np.full((steps, len(seeds)), np.inf)
         for step in range(steps):
+            open_ = a_skip > 0.5
             if self.delta is None:
                 seen = h
             else:
                 far = np.abs(h - seen)
                 moved[step] = (far > self.delta).mean(axis=1)
                 doubts[step] = np.abs(far - self.delta)[far > 0].min(initial=np.inf)
-                seen = np.where(far > self.delta, h, seen)
+                seen = np.where((far > self.delta) & open_[:, None], h, seen)
             embedded = np.concatenate([t["embed"][b, previous[:, b]] for b in range(self.bands)], axis=1)
             a = embedded @ t["gru.w_embed"].T + t["gru.w_cond"] @ conditioning[step // per_frame] + t["gru.b_ih"]
             u = seen @ t["gru.w_hh"].T + t["gru.b_hh"]
             (a_r, a_z, a_n), (u_r, u_z, u_n) = np.split(a, 3, axis=1), np.split(u, 3, axis=1)
             r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
-            h = (1.0 - z) * np.tanh(a_n + r * u_n) + z * h
+            h = np.where(open_[:, None], (1.0 - z) * np.tanh(a_n + r * u_n) + z * h, h)
+            if "gru.skip.weight" in t:
+                moved[step] *= open_
+                doubts[step] = np.minimum(doubts[step], np.abs(a_skip - 0.5))
+                d = sigmoid(h @ t["gru.skip.weight"] + t["gru.skip.bias"])
+                a_skip = np.where(open_, d, a_skip + np.minimum(d, 1.0 - a_skip))
             cumulative = self.cumulative(h, temperature)
             u01 = np.stack([uniforms(seed, utterance, step, self.bands) for seed in seeds])
             levels[step] = (cumulative <= u01[..., None]).sum(axis=-1)

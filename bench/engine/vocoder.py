@@ -76,6 +76,11 @@ class Vocoder:
         return threshold
 
     @property
+    def skips(self) -> bool:
+        """Whether the GRU has skip gates, so that its state is updated at some steps only (`bench.models.skip`)."""
+        return any(vector["name"] == "gru.skip.weight" for vector in self.header["vectors"])
+
+    @property
     def table_bytes(self) -> int:
         """Memory of the embedding tables, which are computed when the file is loaded."""
         return int(self._native.table_bytes)
@@ -142,10 +147,11 @@ class Vocoder:
         utterance: int = 0,
         temperature: float = 1.0,
     ) -> float:
-        """Share of the recurrent matrix's columns, over all steps, that a delta threshold left out; 0 without one.
+        """Share of the recurrent matrix's columns, over all steps, that were left out; 0 without anything to skip.
 
-        Of `synthesize`, or of `teacher_force` where `indices` are given. The steps that make the whole product anew,
-        which bounds rounding, count as having left out nothing.
+        By skip gates, all of them at a step that holds the state (so that this is the share of such steps), or by a
+        delta threshold, whose steps that make the whole product anew, which bounds rounding, leave out nothing. Of
+        `synthesize`, or of `teacher_force` where `indices` are given.
         """
         given = None if indices is None else _levels(indices)
         temperature = _positive(temperature)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from bench.learn.dataset import ClipData
 from bench.models import mixture, quantiser
-from bench.models.gru_op import gru
 from bench.models.wavernn import SubbandWaveRNN, shift
 
 _ROWS = 8
@@ -38,14 +37,13 @@ def _group_nlls(model: SubbandWaveRNN, clips: list[ClipData]) -> list[float]:
         cond[row, : len(clip.mel)] = model.conditioning(torch.from_numpy(clip.mel)[None].to(device))[0]
         indices = quantiser.encode(clip.bands / model.band_scale.cpu().numpy())
         target[row, : len(indices)], previous[row, : len(indices)] = indices, shift(indices)
-    h = torch.zeros(len(clips), model.arch.hidden, device=device)
+    state = model.start(len(clips))
     tables = model.tables()
     bits: list[NDArray[np.float64]] = []
     for frame in range(0, frames, _FRAMES):
         part = slice(frame * per, (frame + _FRAMES) * per)
         fed = torch.from_numpy(previous[:, part]).contiguous().to(device)
-        states = gru(fed, tables, cond[:, frame : frame + _FRAMES], model.gru.w_hh, model.gru.b_hh, h)
-        h = states[:, -1].contiguous()
+        states, state = model.recur(fed, tables, cond[:, frame : frame + _FRAMES], state)
         log_prob = mixture.log_prob(model.head(states), torch.from_numpy(target[:, part]).to(device))
         bits.append(-log_prob.double().mean(-1).cpu().numpy() / math.log(2))
     per_step = np.concatenate(bits, axis=1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.config.checkpoints import KIND
 from bench.errors import LanewiseError
 from bench.models.enhancer import Enhancer, EnhancerArch
+from bench.models.skip import SkipGate
 from bench.models.wavernn import Arch, SubbandWaveRNN
 
 ENHANCER_KIND = "lanewise.enhancer"
@@ -44,6 +45,8 @@ def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
     arch, tensors, meta = _load(path, KIND)
     try:
         model = SubbandWaveRNN(Arch(**arch))
+        if "gru.skip.weight" in tensors:
+            model.gru.skip = SkipGate(model.arch.hidden)
         model.load_state_dict(tensors)
     except (RuntimeError, TypeError) as error:
         raise _damaged(path, error) from error

@@ -51,19 +51,27 @@ class _FastGru(torch.autograd.Function):
 
 def plain_gru(indices: Tensor, tables: Tensor, cond: Tensor, w_hh: Tensor, b_hh: Tensor, h0: Tensor) -> Tensor:
     """Compute what `gru` computes, one step at a time with torch operators; slow and obviously right."""
-    steps, frames = indices.shape[1], cond.shape[1]
-    a = cond.repeat_interleave(steps // frames, dim=1)
-    for band in range(indices.shape[2]):
-        a = a + tables[band][indices[:, :, band].long()]
     h, states = h0, []
-    for t in range(steps):
-        ar, az, an = a[:, t].chunk(3, dim=1)
-        ur, uz, un = (h @ w_hh.T + b_hh).chunk(3, dim=1)
-        reset, update = torch.sigmoid(ar + ur), torch.sigmoid(az + uz)
-        candidate = torch.tanh(an + reset * un)
-        h = (1 - update) * candidate + update * h
+    for a in input_products(indices, tables, cond).unbind(1):
+        h = gru_step(a, h @ w_hh.T + b_hh, h)
         states.append(h)
     return torch.stack(states, dim=1)
+
+
+def input_products(indices: Tensor, tables: Tensor, cond: Tensor) -> Tensor:
+    """Sum table rows and conditioning of every step, (batch, steps, 3 * hidden); arguments as of `gru`."""
+    a = cond.repeat_interleave(indices.shape[1] // cond.shape[1], dim=1)
+    for band in range(indices.shape[2]):
+        a = a + tables[band][indices[:, :, band].long()]
+    return a
+
+
+def gru_step(a: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """Return the state after one step, from input products a, recurrent products u (..., 3 * hidden) and state h."""
+    (ar, az, an), (ur, uz, un) = a.chunk(3, dim=-1), u.chunk(3, dim=-1)
+    reset, update = torch.sigmoid(ar + ur), torch.sigmoid(az + uz)
+    candidate = torch.tanh(an + reset * un)
+    return (1 - update) * candidate + update * h
 
 
 def gru(indices: Tensor, tables: Tensor, cond: Tensor, w_hh: Tensor, b_hh: Tensor, h0: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ own, the paper's are not public. Gates and biases follow torch.nn.GRU (reset app
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.models import mixture, philox, quantiser
-from bench.models.gru_op import gru
+from bench.models.gru_op import gru, gru_step
 from bench.models.pqmf import Pqmf
+from bench.models.skip import SkipGate, skip_gru, updates
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,21 @@ MATRICES: dict[str, tuple[str, int]] = {
 """Prunable matrices: public name -> (state-dict key, stacked gates)."""
 
 
+class State(NamedTuple):
+    """What a recurrence carries from one step to the next.
+
+    Attributes
+    ----------
+    h
+        (batch, hidden).
+    a
+        (batch,): of a network with skip gates what decides whether the next step updates h (`bench.models.skip`).
+    """
+
+    h: Tensor
+    a: Tensor | None
+
+
 class _GruWeights(nn.Module):
     def __init__(self, arch: Arch) -> None:
         super().__init__()
@@ -63,6 +79,7 @@ class _GruWeights(nn.Module):
         self.w_hh = nn.Parameter(torch.cat([nn.init.orthogonal_(torch.empty(hidden, hidden)) for _ in range(3)]))
         self.b_ih = nn.Parameter(torch.zeros(3 * hidden))
         self.b_hh = nn.Parameter(torch.zeros(3 * hidden))
+        self.skip: SkipGate | None = None
 
 
 class _Conditioning(nn.Module):
@@ -158,12 +175,11 @@ class SubbandWaveRNN(nn.Module):
 
         `mel` and `previous` are a batch of segments as in `forward`.
         """
-        bands = previous.shape[2]
-        h0 = mel.new_zeros(len(mel), self.arch.hidden)
+        bands, start = previous.shape[2], self.start(len(mel))
         frames = self.cond((mel - self.mel_mean) / self.mel_std, whole=False)
         cond = F.linear(frames, self.gru.w_cond, self.gru.b_ih)
-        states = gru(previous, self.tables(), cond, self.gru.w_hh, self.gru.b_hh, h0)
-        before = torch.cat([h0[:, None], states[:, :-1]], dim=1)
+        states, _ = self.recur(previous, self.tables(), cond, start)
+        before = torch.cat([start.h[:, None], states[:, :-1]], dim=1)
         embedded = torch.cat([self.embed[band][previous[:, :, band].long()] for band in range(bands)], dim=-1)
         found = {
             "gru.w_hh": before,
@@ -172,9 +188,40 @@ class SubbandWaveRNN(nn.Module):
             "head.fc.weight": states,
             "head.out.weight": F.relu(self.head.fc(states)),
         }
+        if self.gru.skip is not None:  # a step that is skipped multiplies nothing
+            updated = self.gru.skip.last_updates() > 0
+            found |= {key: found[key][updated] for key in ("gru.w_hh", "gru.w_embed")}
         return {key: value.reshape(-1, value.shape[-1]) for key, value in found.items()}
 
-    def forward(self, mel: Tensor, previous: Tensor, h0: Tensor | None = None, whole: bool = False) -> Tensor:
+    def start(self, batch: int) -> State:
+        """Return the state before the first step."""
+        zeros = self.band_scale.new_zeros(batch, self.arch.hidden)
+        return State(zeros, None if self.gru.skip is None else zeros.new_ones(batch))
+
+    def recur(self, previous: Tensor, tables: Tensor, cond: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the GRU, with skip gates if it has them.
+
+        Parameters
+        ----------
+        previous, tables, cond
+            As of `bench.models.gru_op.gru`.
+        state
+            Before the first step.
+
+        Returns
+        -------
+        states, state
+            (batch, steps, hidden), and what the next step goes on from.
+        """
+        weights = self.gru
+        if weights.skip is None:
+            states = gru(previous, tables, cond, weights.w_hh, weights.b_hh, state.h)
+            return states, State(states[:, -1].contiguous(), None)
+        assert state.a is not None, "a network with skip gates starts from `start`"
+        states, a = skip_gru(previous, tables, cond, weights.w_hh, weights.b_hh, weights.skip, state.h, state.a)
+        return states, State(states[:, -1], a)
+
+    def forward(self, mel: Tensor, previous: Tensor, whole: bool = False) -> Tensor:
         """Teacher-forced distribution parameters.
 
         Parameters
@@ -183,17 +230,13 @@ class SubbandWaveRNN(nn.Module):
             As in `conditioning`.
         previous
             (batch, steps, bands) uint8: each step's previous indices.
-        h0
-            (batch, hidden) state before the first step; zeros by default.
 
         Returns
         -------
         Tensor
             (batch, steps, bands * 3 * mixtures), see `bench.models.mixture.split`.
         """
-        if h0 is None:
-            h0 = mel.new_zeros(len(mel), self.arch.hidden)
-        states = gru(previous, self.tables(), self.conditioning(mel, whole), self.gru.w_hh, self.gru.b_hh, h0)
+        states, _ = self.recur(previous, self.tables(), self.conditioning(mel, whole), self.start(len(mel)))
         parameters: Tensor = self.head(states)
         return parameters
 
@@ -226,15 +269,15 @@ class SubbandWaveRNN(nn.Module):
         total = len(mel) * arch.steps_per_frame if steps is None else steps
         uniforms = torch.from_numpy(philox.uniforms(seed, utterance, total, arch.bands))
         tables, h = self.tables(), torch.zeros(arch.hidden)
+        gate, accumulated = self.gru.skip, torch.ones(())
         previous = torch.full((arch.bands,), quantiser.SILENCE)
         out = np.empty((total, arch.bands), dtype=np.uint8)
         for t in range(total):
-            a = cond[t // arch.steps_per_frame] + tables[torch.arange(arch.bands), previous].sum(0)
-            ar, az, an = a.chunk(3)
-            ur, uz, un = (self.gru.w_hh @ h + self.gru.b_hh).chunk(3)
-            update = torch.sigmoid(az + uz)
-            candidate = torch.tanh(an + torch.sigmoid(ar + ur) * un)
-            h = (1 - update) * candidate + update * h
+            if gate is None or updates(accumulated):
+                a = cond[t // arch.steps_per_frame] + tables[torch.arange(arch.bands), previous].sum(0)
+                h = gru_step(a, self.gru.w_hh @ h + self.gru.b_hh, h)
+            if gate is not None:
+                accumulated = gate.accumulate(accumulated, h)
             previous = (mixture.cdf(self.head(h), arch.bands, temperature) <= uniforms[t][:, None]).sum(-1)
             out[t] = previous.numpy()
         return out

@@ -99,6 +99,8 @@ class MethodInfo:
         The one that is tuned.
     cost
         Work beside a plain training step.
+    weights
+        Whether it acts on groups of weights, hence has a tile, a lambda and a form.
     units
         Whether it also works on hidden units (groups that span matrices and overlap).
     calibrated
@@ -117,6 +119,7 @@ class MethodInfo:
     cost: str
     options: Mapping[str, Option] = field(default_factory=dict)
     main: Main = RATE
+    weights: bool = True
     units: bool = True
     calibrated: bool = False
     schedules: tuple[str, ...] = SCHEDULES
@@ -256,6 +259,20 @@ add(
 )
 add(
     MethodInfo(
+        name="skip_update",
+        role="regularizer",
+        where=f"{_HERE}.skip_update:SkipUpdate",
+        summary="learns a gate that lets the GRU update its state at some steps only; acts on time, not on weights",
+        source="Skip-RNN: Campos et al. 2018 (arXiv 1708.06834)",
+        options={"cost": Option(0.3, "bits of loss per share of steps that update the state", low=0.0, high=100.0)},
+        main=Main("reg.options.cost", 0.05, 2.0),
+        cost="the recurrence in plain torch, about ten times as slow as a plain step on a CPU",
+        weights=False,
+        units=False,
+    )
+)
+add(
+    MethodInfo(
         name="magnitude",
         role="pruner",
         where=f"{_HERE}.magnitude:Magnitude",
@@ -348,7 +365,7 @@ add(
             "width": Option(0.3, "width of the sigmoid, in median tiles of the layer", 1e-3, 1e3),
             "travel": Option(4.0, "how far a threshold can rise while pruning lasts, in median tiles", 1e-3, 1e3),
         },
-        main=Main("prune.options.width", 0.03, 1.0),
+        main=Main("prune.options.width", 0.1, 3.0),
         cost="three passes over the matrices and a sort of the tiles at each step",
         schedules=GRADUAL,
         scored=False,
@@ -363,11 +380,11 @@ add(
         source="Louizos, Welling & Kingma 2018 (arXiv 1712.01312)",
         options={
             "lambda": _LAMBDA,
-            "start": Option(2.5, "log alpha of an average tile", -10.0, 10.0),
+            "start": Option(4.0, "log alpha of an average tile", -10.0, 10.0),
             "prior": Option(1.0, "how much the logarithm of a tile's magnitude adds to it; 0: the paper's", 0.0, 10.0),
             "travel": Option(12.0, "how far a log alpha can move while pruning lasts", 1e-3, 1e3),
         },
-        main=Main("prune.options.travel", 4.0, 40.0),
+        main=Main("prune.options.start", 1.0, 6.0),
         cost="a pass over the matrices, a draw and a sort of the tiles at each step",
         schedules=GRADUAL,
         scored=False,

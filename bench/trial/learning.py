@@ -217,7 +217,7 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
     regularization = pruning = None
     if reg.kind != "none":
         options = {"form": reg.form, "lambda": reg.lambda_, "target": reg.target or 0.0, **reg.options}
-        regularization = Regularization(Tile.parse(str(reg.tile)), reg.kind, options)
+        regularization = Regularization(Tile.parse(reg.tile or "1x1"), reg.kind, options)  # without: acts on no weights
     if prune.kind != "none":
         assert prune.sparsity is not None, "the configuration is resolved"
         pruning = Pruning(

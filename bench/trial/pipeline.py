@@ -62,14 +62,8 @@ def run_stages(trial: Trial, record: Record) -> None:
     )
     _scored(rows, record, trial.config.seed.recover)
     if trial.config.pack.delta:
-        share = stage(
-            "delta",
-            lambda: judging.skipped(trial),
-            test=trial.test_ids,
-            isa=trial.isa,
-            seed=trial.config.seed.recover,
-            temperature=measure.temperature,
-        )
+        heard: dict[str, Any] = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
+        share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
         record.facts["delta"] = {"threshold": trial.config.pack.delta, "skipped": share}
     timing.time_model(trial, arm, stage, record)
     int8.beside(trial, arm, stage, record)

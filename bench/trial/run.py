@@ -1,6 +1,5 @@
 """One trial from its configuration to its record: resumable, its failures recorded, nothing computed ever lost."""
 
-import contextlib
 import time
 import traceback
 from datetime import UTC, datetime
@@ -13,11 +12,12 @@ from bench import __version__, host
 from bench.config import plugins
 from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.schema import TrialConfig
-from bench.errors import LanewiseError, UsageError, describe
+from bench.errors import LanewiseError, describe
 from bench.progress import say
 from bench.trial.cache import StageCache
 from bench.trial.context import OnStep, StopEarly, Trial
-from bench.trial.files import read_json, unwritable, write_json, write_text
+from bench.trial.files import unwritable, write_text
+from bench.trial.identity import adopt
 from bench.trial.pipeline import run_stages
 from bench.trial.record import Record, empty_metrics
 from bench.trial.timing import LATER
@@ -25,7 +25,6 @@ from bench.trial.timing import LATER
 if TYPE_CHECKING:
     from bench.trial.behind import TrialMirror
 
-IDENTITY_FILE = "trial.json"
 TRACEBACK_FILE = "traceback.txt"
 
 
@@ -78,7 +77,7 @@ def run_trial(
     """
     began = time.monotonic()
     name = run_name(number, arm_name(config), config.seed.recover)
-    started = _adopt(folder, config_hash(config), name)
+    started = adopt(folder, config_hash(config), name, _now())
     cache_dir = Path(config.data.cache).expanduser() if config.data.cache else cache or folder / "cache"
     trial = Trial(config, folder, StageCache(cache_dir), on_step, timing)
     record = Record(
@@ -134,32 +133,6 @@ def _finish(trial: Trial, record: Record, began: float) -> None:
     record.trial["seconds"] = round(stages_s if record.state == "complete" else time.monotonic() - began, 3)
     record.tags["lanewise.stop_reason"] = record.reason or ""
     record.write(trial.folder)
-
-
-def _adopt(folder: Path, digest: str, name: str) -> str:
-    """Make the folder this trial's, or check that it is; return when the trial was first started.
-
-    Raises
-    ------
-    UsageError
-        It is another trial's.
-    """
-    path = folder / IDENTITY_FILE
-    kept = None
-    if path.is_file():
-        # A damaged file says nothing: the stages check their own inputs anyway.
-        with contextlib.suppress(LanewiseError):
-            kept = read_json(path)
-    if isinstance(kept, dict) and {"config_hash", "name", "started"} <= set(kept):
-        if kept["config_hash"] != digest:
-            raise UsageError(
-                f"{folder}: holds trial {kept['name']} of another configuration ({kept['config_hash']}, this one is "
-                f"{digest}); give another folder, or remove that one"
-            )
-        return str(kept["started"])
-    started = _now()
-    write_json(path, {"config_hash": digest, "name": name, "started": started})
-    return started
 
 
 def _words(error: Exception) -> str:

@@ -49,10 +49,12 @@ def path(study_file: Write, tmp_path: Path) -> Path:
     return study_file(LINES)
 
 
-def run_light(study: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(Path(__file__).with_name("light.py")), str(study), str(folder)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def sweep(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from bench.cli.main import main; main()", "sweep", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "LANEWISE_REHEARSAL": "1"}
+    return subprocess.run(
+        [*command, "--tracking-uri", "none"], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_every_arm_rests_on_them(path: Path) -> None:
@@ -62,11 +64,11 @@ def test_every_arm_rests_on_them(path: Path) -> None:
 
 def test_the_folder_keeps_a_copy_that_other_processes_load(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    first = run_light(path, folder)
+    first = sweep("run", path, "--out", folder, "--workers", 2)
     assert first.returncode == 0, first.stderr
     assert (folder / "mine" / "ridge.py").read_text() == CODE
     (tmp_path / "mine" / "ridge.py").unlink()
-    again = run_light(folder / "study.yaml", folder)
+    again = sweep("resume", "--out", folder)
     assert again.returncode == 0, again.stderr
     assert StudyFolder(folder).load().plugins == load(folder / "study.yaml").plugins
 
@@ -75,7 +77,7 @@ def test_a_changed_one_is_another_study(path: Path, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "run")
     folder.adopt(load(path), None, None)
     (tmp_path / "mine" / "ridge.py").write_text(CODE + "# changed\n")
-    result = run_light(path, folder.root)
+    result = sweep("run", path, "--out", folder.root)
     assert "holds results of a study that differs" in result.stderr
     assert "+- mine/ridge.py@" in result.stderr
     assert (folder.root / "mine" / "ridge.py").read_text() == CODE

@@ -239,3 +239,19 @@ def test_stores_are_remembered_but_no_password(study_file: Write, tmp_path: Path
     assert kept == {"tracking_uri": "http://server:5000"}
     assert folder.tracking_uri() == "http://server:5000"
     assert folder.storage_url() == f"sqlite:///{folder.root / 'optuna.db'}"
+
+
+def test_a_changed_study_is_taken_on_when_that_is_meant(study_file: Write, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    run(study_file(ARMS), root)
+    changed = study_file(ARMS.replace("0.7", "0.8", 1))
+    with pytest.raises(UsageError, match="--accept-changes"):
+        run(changed, root)
+    rows = run(changed, root, Options(recordings=False, tracking_uri="none", accept_changes=True))
+    assert [row.state for row in rows] == ["complete"] * 3
+    logs = [(root / "trials" / f"{n:04d}" / "progress.log").read_text().count("\n") for n in range(3)]
+    assert logs == [rehearsal.STEPS] * 3
+    assert Record.read(root / "trials" / "0001").params["prune.sparsity"] == 0.8
+    assert Record.read(root / "replaced" / "1" / "0001").params["prune.sparsity"] == 0.7
+    assert not (root / "replaced" / "1" / "0000").exists(), "what is the same keeps its result"
+    assert run(changed, root)[1].state == "complete"

@@ -1,6 +1,7 @@
 """`docs/add-a-method.md` as written: its files are extracted, kept short, and really run."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,15 +36,11 @@ def blocks() -> dict[str, str]:
 
 def lanewise(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-c", "from bench.cli.main import main; main()", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def environment() -> dict[str, str]:
-    import os
-
-    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def test_each_file_has_under_40_lines() -> None:

@@ -2,6 +2,7 @@
 
 #include "error.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -73,6 +74,11 @@ const Json& PackedFile::entry(const std::string& list, const std::string& name) 
             return item;
     }
     throw Error("has no '" + name + "' among its " + list);
+}
+
+bool PackedFile::has_vector(const std::string& name) const {
+    const std::vector<Json>& items = header_.array("vectors");
+    return std::any_of(items.begin(), items.end(), [&](const Json& item) { return item.string("name") == name; });
 }
 
 template <typename T> PackedFile::Blob<T> PackedFile::blob(const std::string& name, const Json& where) const {

@@ -6,8 +6,8 @@
 //   dims    whole numbers, see vocoder.cpp
 //   tables  number format of the embedding tables that loading makes
 //   delta   threshold of the GRU's recurrent product, see delta.hpp; missing where every column is read at every step
-//   vectors [{name, size, offset}]: f32 arrays
-//   matrices [{name, tile, runs_as, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
+//   vectors [{name, size, offset}]: f32 arrays; gru.skip.weight and gru.skip.bias where there are skip gates, see
+//   skip.hpp matrices [{name, tile, runs_as, layout, number, tile_rows, tile_cols, rows, cols, gates, blocks, nonzeros,
 //              weights: {offset, size}, index: ..., counts: ..., scales: ...}], see matrix.hpp; tile is what
 //              it was pruned by and blocks counts, runs_as the tile that it is stored as (neither is read here)
 // Sizes count elements, offsets bytes from the start of the file.
@@ -43,6 +43,7 @@ public:
 
     // f32 array of exactly `size` finite numbers.
     Aligned<float> vector(const std::string& name, std::size_t size) const;
+    bool has_vector(const std::string& name) const;
     Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols, std::size_t gates) const;
 
 private:

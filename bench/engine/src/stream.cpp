@@ -32,6 +32,8 @@ Stream::Stream(const Vocoder& vocoder, const Sampling& sampling)
         Aligned<float>(std::max({s.conv1_taps * s.mels, s.conv2_taps * s.cond, s.hidden, s.head}) + kInputPadding);
     if (vocoder.delta_)
         delta_.emplace(vocoder.w_hh_.matrix.view(), *vocoder.kernels_, *vocoder.delta_);
+    if (vocoder.skip_weight_.size())
+        skip_.emplace(vocoder.skip_weight_.data(), vocoder.skip_bias_, s.hidden);
     if (vocoder.exact_head_)
         exact_ = Aligned<double>(vocoder.exact_head_->scratch_size());
     uniforms_ = Aligned<double>(s.steps_per_frame * kMaxBands);
@@ -123,20 +125,24 @@ template <typename Clock> void Stream::run_frame(const Output& output, const flo
     GruStep gru{s.hidden, conditioning, {}, static_cast<int>(s.bands), u_.data(), v.recurrent_bias_n_.data(), {}};
     draw_uniforms();
     for (std::size_t i = 0; i < s.steps_per_frame; ++i) {
-        if (delta_)
-            (*delta_)(h_.data(), u_.data(), scratch_.data());
-        else
-            v.w_hh_(h_.data(), u_.data(), scratch_.data());
-        for (std::size_t b = 0; b < s.bands; ++b) {
-            gru.table_rows[b] = v.tables_.row(b, level_[b]);
-            gru.row_scales[b] = v.tables_.scale(b, level_[b]);
-        }
-        v.gates_kernel_(gru, h_.data());
-        clock.lap(kGru);
+        if (!skip_ || skip_->opens()) { // a state that is held has the distribution that it had
+            if (delta_)
+                (*delta_)(h_.data(), u_.data(), scratch_.data());
+            else
+                v.w_hh_(h_.data(), u_.data(), scratch_.data());
+            for (std::size_t b = 0; b < s.bands; ++b) {
+                gru.table_rows[b] = v.tables_.row(b, level_[b]);
+                gru.row_scales[b] = v.tables_.scale(b, level_[b]);
+            }
+            v.gates_kernel_(gru, h_.data());
+            clock.lap(kGru);
 
-        v.fc_(h_.data(), f_.data(), scratch_.data());
-        v.kernels_->bias_relu(s.head, v.fc_bias_.data(), f_.data());
-        v.out_(f_.data(), p_.data(), scratch_.data());
+            v.fc_(h_.data(), f_.data(), scratch_.data());
+            v.kernels_->bias_relu(s.head, v.fc_bias_.data(), f_.data());
+            v.out_(f_.data(), p_.data(), scratch_.data());
+        }
+        if (skip_)
+            skip_->step(h_.data());
         if (output.parameters) {
             std::transform(p_.data(), p_.data() + p_.size(), v.out_bias_.data(), output.parameters + i * p_.size(),
                            std::plus<>());

@@ -3,6 +3,7 @@
 
 #include "clock.hpp"
 #include "frame_line.hpp"
+#include "skip.hpp"
 #include "vocoder.hpp"
 
 namespace lanewise {
@@ -45,8 +46,12 @@ public:
     std::size_t pull(const Output& output, std::size_t frames);
     // The same; Clock: NoClock or PartClock<kParts>.
     template <typename Clock> std::size_t pull(const Output& output, std::size_t frames, Clock& clock);
-    // Share of the recurrent matrix's columns that a delta threshold has left out so far; 0 without one.
-    double skipped() const { return delta_ ? delta_->skipped() : 0.0; }
+    // Share of the recurrent matrix's columns that skip gates and a delta threshold have left out so far; 0 without
+    // any.
+    double skipped() const {
+        const double read = delta_ ? 1.0 - delta_->skipped() : 1.0; // in the steps that update the state
+        return 1.0 - read * (skip_ ? 1.0 - skip_->skipped() : 1.0);
+    }
 
 private:
     void condition(std::size_t frames);
@@ -61,6 +66,7 @@ private:
     Aligned<float> conv_, c_, gates_; // gates: (kBlockFrames, 3 * hidden)
     Aligned<float> h_, u_, f_, p_, scratch_;
     std::optional<DeltaProduct> delta_;
+    std::optional<SkipGate> skip_;
     Aligned<double> exact_, uniforms_; // uniforms: (steps, kMaxBands)
     Aligned<std::uint8_t> levels_;     // of one frame (steps, bands)
     std::size_t history_, stride_;

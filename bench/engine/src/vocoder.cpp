@@ -90,6 +90,10 @@ void Vocoder::load(const PackedFile& file) {
         if (!DeltaProduct::fits(w_hh_.matrix.view()))
             throw Error("gru.w_hh: a delta threshold needs f32, dense or whole columns; pack the model again");
     }
+    if (file.has_vector("gru.skip.weight")) {
+        skip_weight_ = file.vector("gru.skip.weight", s.hidden);
+        skip_bias_ = file.vector("gru.skip.bias", 1)[0];
+    }
     fc_ = product(file, "head.fc.weight", s.head, s.hidden, 1);
     fc_bias_ = file.vector("head.fc.bias", s.head);
     out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);

@@ -69,6 +69,8 @@ private:
     Product conv1_, conv2_, w_cond_, w_hh_, fc_, out_;
     Aligned<float> mel_mean_, mel_scale_, conv1_bias_, conv2_bias_, gate_bias_, recurrent_bias_n_, fc_bias_, out_bias_;
     std::optional<float> delta_; // threshold of w_hh's product
+    Aligned<float> skip_weight_; // of skip gates, see skip.hpp; empty without them
+    float skip_bias_ = 0.0f;
     Tables tables_;
     void (*gates_kernel_)(const GruStep& step, float* h) = nullptr; // of the tables' number format
     Aligned<float> centres_;                                        // (bands, levels): band sample of each level

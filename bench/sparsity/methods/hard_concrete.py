@@ -55,7 +55,9 @@ class HardConcrete(GatedPruner):
 
     Option `start` is the log alpha of an average group; above log(11) = 2.4 evaluation mode changes nothing at first.
     Option `prior` adds that many times the standardised logarithm of the group's root mean square: the paper's gates,
-    on fresh weights, all start alike (0), which in few steps on a trained network leaves the choice to noise.
+    on fresh weights, all start alike (at 0), which in few steps on a trained network leaves the choice to noise.
+    Measured on the small dense vocoder (16x1, 80 %, 60 steps, of which 36 learn the gates): 4.57, 4.54 and 4.48 bit
+    with `start` 1, 2.5 and 4; 4.63, 4.54 and 4.52 with `prior` 0, 1 and 2; 4.55, 4.54 and 4.53 with `travel` 6, 12, 24.
     """
 
     gates: "_HardConcrete"
