@@ -11,10 +11,11 @@ from bench.trial.run import run_trial
 from tests.trial.conftest import tiny_config
 
 SKIP = ("reg.kind=skip_update", "reg.tile=null", "reg.options.cost=10", "prune.tile=8x1", "train.lr=0.1")
+FEW = ("train.validate_every=12", "measure.valid_clips=1", "measure.test_clips=1")  # torch steps through whole clips
 
 
 def test_a_trial_packs_and_judges_the_gates(tiny_corpus: Path, tmp_path: Path) -> None:
-    config = tiny_config(tiny_corpus, *SKIP)
+    config = tiny_config(tiny_corpus, *SKIP, *FEW)
     record = run_trial(config, tmp_path / "trial", study="tiny", number=0, cache=tmp_path / "cache")
     assert record == Record.read(tmp_path / "trial")
     assert record.state == "complete"
