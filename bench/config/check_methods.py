@@ -90,6 +90,11 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         )
     if config.recover.kind != "finetune" and prune.kind == "none":
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
+    regularizer = info(config, "regularizer")
+    if config.recover.kind != "finetune" and regularizer is not None and not regularizer.weights:
+        complain.incompatible(
+            "recover.kind", f"got {config.recover.kind!r}, which goes back to weights without {regularizer.name}'s own"
+        )
 
 
 def pulls(config: TrialConfig) -> bool:
@@ -223,11 +228,11 @@ def check_delta(config: TrialConfig, prune_tile: str | None, complain: Findings)
     if config.pack.format != "f32":
         complain.incompatible("pack.delta", f"needs pack.format f32, got {config.pack.format!r}")
     pruned = config.prune.kind != "none" and "gru.recurrent" in config.prune.matrices
-    if pruned and prune_tile not in ("column", UNIT):
+    if pruned and prune_tile not in ("column", "gate-column", UNIT):
         complain.incompatible(
             "pack.delta",
-            f"skips columns of gru.recurrent as it runs, which needs a dense one or tile column or {UNIT}, got "
-            f"{prune_tile!r}",
+            "skips columns of gru.recurrent as it runs, which needs a dense one or tile column, gate-column or "
+            f"{UNIT}, got {prune_tile!r}",
         )
 
 

@@ -356,6 +356,11 @@ def test_every_key_is_documented() -> None:
         ("prune.kind=rigl prune.options={alpha: 2}", "prune.options.alpha", "expected a number from 0 to 1"),
         ("prune.kind=rigl prune.options={alfa: 0.1}", "prune.options.alfa", "did you mean 'alpha'"),
         ("pack.delta=0.1", "pack.delta", "needs a dense one or tile column"),
+        (
+            "reg.kind=skip_update reg.tile=null recover.kind=rewind",
+            "recover.kind",
+            "goes back to weights without skip_update's own",
+        ),
         ("pack.delta=0.1 pack.format=int8", "pack.delta", "needs pack.format f32"),
         ("tune.key=train.lr", "tune.key", "nothing to try"),
         ("tune.size=3 tune.grid=[1,2]", "tune.size", "leave one of the two out"),
