@@ -290,12 +290,18 @@ def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
 def _audio_rows(tagged: list[Tagged], root: Path, systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     for arm, seed, folder, record in tagged:
         for row in record.get("utterances") or []:
-            if row.get("audio") and (folder / row["audio"]).is_file():
-                yield {"arm": arm, "seed": seed, "utterance": str(row["id"]), "path": folder / row["audio"]}
+            if row.get("audio") and (path := _inside(folder, row["audio"])):
+                yield {"arm": arm, "seed": seed, "utterance": str(row["id"]), "path": path}
     for system, rows in systems.items():
         for row in rows:
-            if row.get("audio") and (root / row["audio"]).is_file():
-                yield {"arm": system, "seed": None, "utterance": str(row["id"]), "path": root / row["audio"]}
+            if row.get("audio") and (path := _inside(root, row["audio"])):
+                yield {"arm": system, "seed": None, "utterance": str(row["id"]), "path": path}
+
+
+def _inside(folder: Path, name: object) -> Path | None:
+    """The file `name` of a folder; None where there is none, or where the name leads out of the folder."""
+    path = folder / str(name)
+    return path if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else None
 
 
 def _read_references(root: Path) -> dict[str, list[dict[str, Any]]]:

@@ -12,8 +12,7 @@ import click
 
 from bench.errors import LanewiseError
 from bench.progress import say
-from studies.folder import StudyFolder, find
-from studies.run import UNTRACKED
+from studies.folder import UNTRACKED, StudyFolder, find
 from studies.servers import HOST, LEAN, Server, running, script
 
 

@@ -36,7 +36,8 @@ def resync(study: str | None, tracking_uri: str | None, storage: str | None, out
     """
     from bench.trial.record import FILE_NAME
     from bench.trial.tracking import Tracking
-    from studies.run import UNTRACKED, ended, log_end, open_store, study_tags
+    from studies.folder import UNTRACKED
+    from studies.run import ended, log_end, open_store, study_tags
 
     folder = find(study, out)
     loaded = folder.load()

@@ -10,7 +10,7 @@ from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
 from studies.change import change
-from studies.folder import StudyFolder
+from studies.folder import UNTRACKED, StudyFolder
 from studies.launchers import launcher
 from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from bench.trial.tracking import Tracking
     from studies.rows import Row
     from studies.store import Store
-
-UNTRACKED = "none"
-"""In place of MLflow's address: no mirror."""
 
 
 @dataclass(frozen=True)

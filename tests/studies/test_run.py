@@ -255,3 +255,36 @@ def test_a_changed_study_is_taken_on_when_that_is_meant(study_file: Write, tmp_p
     assert Record.read(root / "replaced" / "1" / "0001").params["prune.sparsity"] == 0.7
     assert not (root / "replaced" / "1" / "0000").exists(), "what is the same keeps its result"
     assert run(changed, root)[1].state == "complete"
+
+
+def test_trained_here_and_timed_there(study_file: Write, tmp_path: Path) -> None:
+    path, root = study_file(ARMS), tmp_path / "run"
+    rows = run(path, root, Options(recordings=False, tracking_uri="none", timing="later"))
+    assert [row.state for row in rows] == ["untimed"] * 3
+    assert exit_code(rows) == 130
+    assert rows[0].reason == "trained; its timing is left to a quiet host"
+    assert Record.read(root / "trials" / "0000").metrics["speed.rtf"] is None
+    rows = run(path, root, Options(recordings=False, tracking_uri="none", timing="only"))
+    assert [row.state for row in rows] == ["complete"] * 3
+    whole = run(path, tmp_path / "whole")
+    assert [row.values for row in rows] == [row.values for row in whole]
+    assert table(StudyFolder(root)) == table(StudyFolder(tmp_path / "whole"))
+    assert (root / "trials" / "0000" / "progress.log").read_text().count("\n") == rehearsal.STEPS, "trained once"
+
+
+def test_rehearsals_and_real_studies_do_not_mix(
+    study_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study_file(ARMS)
+    run(path, tmp_path / "run")
+    monkeypatch.delenv("LANEWISE_REHEARSAL")
+    with pytest.raises(UsageError, match="this study is a rehearsal; set LANEWISE_REHEARSAL"):
+        run(path, tmp_path / "run")
+
+
+def test_a_full_disk_is_the_hosts_trouble_and_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.trial import files
+
+    assert files.unwritable(tmp_path) is None
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert files.unwritable(tmp_path) == f"{tmp_path} cannot be written (No space left on device)"
