@@ -44,8 +44,11 @@ class Knowledge:
 
 
 def rule(study: Study, config: TrialConfig, known: Knowledge) -> DominatedRule | None:
-    """Return what may stop a trial under way; None where the study has no such rule."""
-    if study.stop_dominated is None or NLL not in study.objectives:
+    """Return what may stop a trial under way; None where the study has no such rule, or the trial tries several values.
+
+    That the first value of `tune.grid` is dominated says nothing of the next.
+    """
+    if study.stop_dominated is None or NLL not in study.objectives or config.tune.grid is not None:
         return None
     nll = study.objectives.index(NLL)
     return DominatedRule(known, flatten(config), config.train.steps, nll, study.stop_dominated)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import plugins
 from bench.errors import LanewiseError, UsageError
 from bench.trial.files import read_json, write_json, write_text
 
@@ -99,6 +98,8 @@ class StudyFolder:
         """
         known = self.holds(study)
         if not known:
+            from bench.config import plugins
+
             for name, text in plugins.sources(study.plugins).items():
                 write_text(self.root / name, text)
             write_text(self.study_file, study.text())

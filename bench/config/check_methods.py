@@ -7,6 +7,8 @@ error, in a grid of combinations it is skipped with this reason.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.config.findings import Findings
 from bench.config.matrices import Matrix, unit_layers
 from bench.config.schema import TrialConfig, Tune
@@ -88,6 +90,11 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         )
     if config.recover.kind != "finetune" and prune.kind == "none":
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
+    regularizer = info(config, "regularizer")
+    if config.recover.kind != "finetune" and regularizer is not None and not regularizer.weights:
+        complain.incompatible(
+            "recover.kind", f"got {config.recover.kind!r}, which goes back to weights without {regularizer.name}'s own"
+        )
 
 
 def pulls(config: TrialConfig) -> bool:
@@ -221,11 +228,11 @@ def check_delta(config: TrialConfig, prune_tile: str | None, complain: Findings)
     if config.pack.format != "f32":
         complain.incompatible("pack.delta", f"needs pack.format f32, got {config.pack.format!r}")
     pruned = config.prune.kind != "none" and "gru.recurrent" in config.prune.matrices
-    if pruned and prune_tile not in ("column", UNIT):
+    if pruned and prune_tile not in ("column", "gate-column", UNIT):
         complain.incompatible(
             "pack.delta",
-            f"skips columns of gru.recurrent as it runs, which needs a dense one or tile column or {UNIT}, got "
-            f"{prune_tile!r}",
+            "skips columns of gru.recurrent as it runs, which needs a dense one or tile column, gate-column or "
+            f"{UNIT}, got {prune_tile!r}",
         )
 
 
@@ -245,6 +252,9 @@ def resolve_tune(config: TrialConfig, complain: Findings) -> Tune:
     if not _is_number(config, key):
         complain("tune.key", f"got {key!r}, expected the dotted key of a number, such as train.lr or {main.key}")
         return Tune()
+    if why := _without_effect(config, key):
+        complain("tune.key", f"{key} {'is the main one of the method, but ' if tune.key is None else ''}{why}")
+        return Tune()
     grid = tune.grid
     if grid is None:
         if tune.key not in (None, main.key):
@@ -257,7 +267,35 @@ def resolve_tune(config: TrialConfig, complain: Findings) -> Tune:
             return Tune()
     if len(set(grid)) != len(grid) or not grid:
         complain("tune.grid", f"got {list(grid)}, expected different numbers")
+    for value in grid:
+        if wrong := _wrong(config, key, value):
+            complain("tune.grid", f"{key}: {wrong}")
     return Tune(size=len(grid), key=key, grid=grid)
+
+
+def _without_effect(config: TrialConfig, key: str) -> str | None:
+    """Say why values of a key would all give the same arm, None if they would not."""
+    if key in ("reg.lambda", "reg.target") and config.reg.kind == "none":
+        return "changes nothing while reg.kind is 'none'; name another key"
+    if key == "reg.target" and config.reg.lambda_ != "controlled":
+        return "changes nothing unless reg.lambda is 'controlled'; name another key, such as reg.lambda"
+    return None
+
+
+def _wrong(config: TrialConfig, key: str, value: float) -> str | None:
+    """Say what is wrong with a value for a key that `_is_number`, None if nothing is."""
+    head, _, name = key.rpartition(".")
+    if head in ("reg.options", "prune.options"):
+        method = info(config, "regularizer" if head.startswith("reg") else "pruner")
+        assert method is not None, "the key is one of its options"
+        option = method.options[name]
+        return option.check(int(value) if isinstance(option.default, int) and value.is_integer() else value)
+    try:
+        type(getattr(config, head)).model_validate({name: value})
+    except ValidationError as error:
+        wanted = error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("expected ")
+        return f"got {value:g}, expected {wanted}"
+    return None
 
 
 def _is_number(config: TrialConfig, key: str) -> bool:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from bench.config.schema import TrialConfig
+from bench.sparsity import catalogue
 
 NOT_IN_HASH = ("arm", "data.cache", "measure.audio_clips", "measure.patience_s", "train.checkpoint_every")
 """Keys that cannot change a result: two trials that differ only here are the same trial."""
@@ -43,7 +44,7 @@ def _applicable(config: TrialConfig) -> dict[str, str | int | float | bool | Non
         "plugins": bool(config.plugins),
         "reg": regularized,
         "prune": pruned,
-        "prune.score": config.prune.kind == "magnitude",
+        "prune.score": pruned and catalogue.info("pruner", config.prune.kind).scored,
         "recover.kind": pruned,
         "train.shares": regularized or pruned,
         "train.dense_steps": config.model.init == "dense",

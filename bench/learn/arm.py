@@ -201,8 +201,12 @@ class _Run:
         return total, bits
 
     def after_step(self, step: int, rate: float) -> None:
-        for method in self.methods.values():
-            method.after_step(step, rate)
+        if self.reg is not None:
+            self.reg.after_step(step, rate)
+            if step + 1 == self.plan.reg_steps:  # the pruner's turn may be its first
+                self.milestones["penalised"] = self.measure()
+        if self.pruner is not None:
+            self.pruner.after_step(step, rate)
 
     def begin(self) -> None:
         self.milestones["start"] = self.validate(0)
@@ -248,8 +252,6 @@ class _Run:
         self.curves.train_nll.append(bits)
         self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
-        if step == plan.reg_steps and plan.reg is not None and (plan.prune is None or plan.prune_steps > 0):
-            self.milestones["penalised"] = self.validate(step)
         if plan.prune is not None and step == plan.phases.prune_end:
             self.milestones["pruned"] = self.validate(step)
         if step == plan.phases.prune_end:

@@ -57,6 +57,10 @@ class Optimisation:
         return self.rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+class DivergedError(LanewiseError):
+    """The loss is no longer a finite number."""
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where a model lies."""
     return next(model.parameters()).device
@@ -117,7 +121,7 @@ class Fit:
             torch.nn.utils.clip_grad_norm_(parameters, self.optimisation.clip)
             bits = reported.item()
             if not math.isfinite(bits):
-                raise LanewiseError(
+                raise DivergedError(
                     f"training diverged at step {self.step} (loss {bits}); lower the learning rate ({rate:g})"
                 )
             self._adam.step()

@@ -107,6 +107,8 @@ class MethodInfo:
         Whether it needs second moments of the matrices' inputs.
     schedules
         The `prune.schedule`s that it can follow.
+    scored
+        Whether `prune.score` plays a part, as it does unless a pruner ranks by something of its own.
     """
 
     name: str
@@ -121,6 +123,7 @@ class MethodInfo:
     units: bool = True
     calibrated: bool = False
     schedules: tuple[str, ...] = SCHEDULES
+    scored: bool = True
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, float | int | str | bool]:
         """Return the given options with the defaults of the others."""
@@ -286,6 +289,7 @@ add(
         summary="keeps tiles drawn by `seed.recover`: the control that every other method has to beat",
         source="control",
         cost="none",
+        scored=False,
     )
 )
 add(
@@ -300,6 +304,7 @@ add(
             "every": Option(10, "prunings between measurements of the inputs", 1, 10_000),
         },
         calibrated=True,
+        scored=False,
     )
 )
 add(
@@ -321,6 +326,7 @@ add(
         main=Main("prune.options.damping", 1e-2, 1.0),
         calibrated=True,
         schedules=("one-shot", "staged"),
+        scored=False,
     )
 )
 add(
@@ -362,6 +368,7 @@ add(
         main=Main("prune.options.width", 0.1, 3.0),
         cost="three passes over the matrices and a sort of the tiles at each step",
         schedules=GRADUAL,
+        scored=False,
     )
 )
 add(
@@ -380,6 +387,7 @@ add(
         main=Main("prune.options.start", 1.0, 6.0),
         cost="a pass over the matrices, a draw and a sort of the tiles at each step",
         schedules=GRADUAL,
+        scored=False,
     )
 )
 add(
@@ -405,5 +413,6 @@ add(
         main=Main("prune.options.penalty", 0.01, 1.0),
         units=False,
         schedules=GRADUAL,
+        scored=False,
     )
 )

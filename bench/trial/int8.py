@@ -29,7 +29,7 @@ def beside(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
     record.artifacts["model_int8"] = MODEL
     nlls = stage(
         "int8-nll",
-        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / MODEL, trial.test_ids),
         test=trial.test_ids,
         isa=trial.isa,
     )

@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,8 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-def nlls(trial: Trial, model: "SubbandWaveRNN", packed: Path) -> dict[str, float]:
-    """Return the teacher-forced NLL (bits per full-band sample) of each test clip under `model` as it was packed.
+def nlls(trial: Trial, model: "SubbandWaveRNN", packed: Path, ids: Sequence[str]) -> dict[str, float]:
+    """Return the teacher-forced NLL (bits per full-band sample) of each clip under `model` as it was packed.
 
     The engine gives the distributions, so that number format and kernels count.
 
@@ -53,7 +54,7 @@ def nlls(trial: Trial, model: "SubbandWaveRNN", packed: Path) -> dict[str, float
 
     engine, band_scale = Vocoder(packed, trial.isa), model.band_scale.numpy()
     found: dict[str, float] = {}
-    for clip in trial.recordings.clips(trial.test_ids, model.arch):
+    for clip in trial.recordings.clips(ids, model.arch):
         levels = quantiser.encode(clip.bands / band_scale)
         parameters = torch.from_numpy(engine.parameters(clip.mel, levels)).double()
         bits = -float(mixture.log_prob(parameters, torch.from_numpy(levels)).mean()) / math.log(2)
@@ -61,6 +62,12 @@ def nlls(trial: Trial, model: "SubbandWaveRNN", packed: Path) -> dict[str, float
             raise LanewiseError(f"the NLL of clip {clip.id} is {bits}: the trained model is broken; lower train.lr")
         found[clip.id] = bits
     return found
+
+
+def valid_nll(trial: Trial, model: "SubbandWaveRNN") -> float:
+    """Return the validation NLL of the model as it was packed, each clip weighted by its length."""
+    found = nlls(trial, model, trial.folder / MODEL, trial.valid_ids)
+    return float(np.average(list(found.values()), weights=[len(trial.recordings.mels[name]) for name in found]))
 
 
 def synthesise(trial: Trial) -> dict[str, FloatArray]:

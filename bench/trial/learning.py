@@ -8,6 +8,7 @@ from bench.config.flat import arm_name, flatten
 from bench.config.matrices import Architecture, Matrix, matrices
 from bench.config.schema import TrialConfig, Tune
 from bench.progress import Progress, say
+from bench.sparsity import catalogue
 from bench.trial import dense
 from bench.trial.context import Trial
 from bench.trial.dense import MODEL_FILE
@@ -104,15 +105,30 @@ class AsPacked(NamedTuple):
 def trained_arm(trial: Trial) -> Arm:
     """Return the trained arm, from the cache if the same was trained before.
 
-    With a `tune.grid` each of its values is trained in full, and the one of the best validation outcome is returned.
+    With a `tune.grid` each of its values is trained in full, and the one of the best validation outcome is returned; a
+    value with which training diverges is out.
+
+    Raises
+    ------
+    LanewiseError
+        Training diverged, with every value.
     """
+    from bench.learn.fit import DivergedError
+
     key, grid = trial.config.tune.key, trial.config.tune.grid
     if key is None or grid is None:
         return _arm(trial)
     tried: dict[float, Arm] = {}
+    diverged: list[DivergedError] = []
     for value in grid:
         say(f"{key} {value:g} of {', '.join(f'{item:g}' for item in grid)}")
-        tried[value] = _arm(replace(trial, config=with_value(trial.config, key, value)))
+        try:
+            tried[value] = _arm(replace(trial, config=with_value(trial.config, key, value)))
+        except DivergedError as error:
+            say(f"{key} {value:g}: {error}")
+            diverged.append(error)
+    if not tried:
+        raise diverged[0]
     best = min(tried.values(), key=lambda arm: arm.milestones["recovered"])
     return replace(
         best,
@@ -126,7 +142,9 @@ def with_value(config: TrialConfig, key: str, value: float) -> TrialConfig:
     section, *rest = key.split(".")
     inner = getattr(config, section)
     if rest[0] == "options":
-        update: dict[str, Any] = {"options": {**inner.options, rest[1]: value}}
+        info = catalogue.info("regularizer" if section == "reg" else "pruner", inner.kind)
+        number = type(info.options[rest[1]].default)  # whole, where the option is
+        update: dict[str, Any] = {"options": {**inner.options, rest[1]: number(value)}}
     else:
         update = {"lambda_" if rest[0] == "lambda" else rest[0]: value}
     if key == "reg.lambda":  # a number has nothing to steer to

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
-    "delta": 1,
+    "delta": 1, "valid-nll": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -45,11 +45,15 @@ def run_stages(trial: Trial, record: Record) -> None:
     measure = trial.config.measure
     nlls = stage(
         "nll",
-        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / packing.MODEL),
+        lambda: judging.nlls(trial, arm.as_packed().model, trial.folder / packing.MODEL, trial.test_ids),
         test=trial.test_ids,
         isa=trial.isa,
     )
     record.metrics["valid.nll_bits"] = arm.milestones["recovered"]
+    if trial.config.pack.delta:  # which the trained model knows nothing of
+        record.metrics["valid.nll_bits"] = stage(
+            "valid-nll", lambda: judging.valid_nll(trial, arm.as_packed().model), valid=trial.valid_ids, isa=trial.isa
+        )
     rows = stage(
         "scores",
         lambda: judging.score(trial, judging.synthesise(trial), nlls),
@@ -89,6 +93,9 @@ def _learnt(arm: "Arm", record: Record) -> None:
             "valid": [bits for bits, _ in arm.grid.values()],
             "curves": [curve for _, curve in arm.grid.values()],
         }
+        record.metrics["train.tuned"] = min(arm.grid, key=lambda value: arm.grid[value][0])
+    else:
+        record.reasons["train.tuned"] = "nothing was tuned"
     if arm.facts:
         record.facts["methods"] = arm.facts
 

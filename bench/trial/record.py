@@ -35,6 +35,7 @@ TRIAL_METRICS = (
     "valid.nll_bits.penalised",
     "valid.nll_bits.pruned",
     "train.lambda",
+    "train.tuned",
     "speed.rtf",
     "speed.rtf_dense",
     "speed.kernel_us",
@@ -48,7 +49,8 @@ TRIAL_METRICS = (
     "sparsity.achieved",
 )
 """Metrics with one value for the whole trial. `valid.nll_bits.*` are of the dense start, after the penalised phase and
-after pruning: what the penalty costs and what pruning costs stay apart."""
+after pruning: what the penalty costs and what pruning costs stay apart. `train.tuned` is the value of `tune.key` that
+validation chose."""
 
 Scalar = str | int | float | bool | None
 

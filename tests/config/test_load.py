@@ -213,6 +213,23 @@ def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:
     )
 
 
+@pytest.mark.parametrize(("kind", "counts"), [("unify", True), ("rigl", True), ("threshold", False), ("random", False)])
+def test_the_norm_counts_for_pruners_that_rank_by_it(kind: str, counts: bool) -> None:
+    text = f"model: {{init: dense}}\nprune: {{kind: {kind}, sparsity: 0.5}}\n"
+    l2, l1 = config(text), validate(parse(text, "t").override(["prune.score=l1"]))
+    assert (flatten(l2) != flatten(l1)) == (config_hash(l2) != config_hash(l1)) == counts
+
+
+def test_a_whole_number_that_is_tuned_stays_one() -> None:
+    from bench.trial.learning import with_value
+
+    given = ["prune.kind=rigl", "reg.kind=none", "reg.tile=null", "tune.key=prune.options.every", "tune.grid=[2,5]"]
+    made = validate(parse(SIMD, "t").override(given))
+    tried = with_value(made, "prune.options.every", 5.0)
+    assert repr(tried.prune.options["every"]) == "5"
+    assert tried.tune.key is None
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
@@ -339,11 +356,26 @@ def test_every_key_is_documented() -> None:
         ("prune.kind=rigl prune.options={alpha: 2}", "prune.options.alpha", "expected a number from 0 to 1"),
         ("prune.kind=rigl prune.options={alfa: 0.1}", "prune.options.alfa", "did you mean 'alpha'"),
         ("pack.delta=0.1", "pack.delta", "needs a dense one or tile column"),
+        (
+            "reg.kind=skip_update reg.tile=null recover.kind=rewind",
+            "recover.kind",
+            "goes back to weights without skip_update's own",
+        ),
         ("pack.delta=0.1 pack.format=int8", "pack.delta", "needs pack.format f32"),
         ("tune.key=train.lr", "tune.key", "nothing to try"),
         ("tune.size=3 tune.grid=[1,2]", "tune.size", "leave one of the two out"),
         ("tune.size=1", "tune.size", "at least 2"),
         ("tune.size=3 tune.key=train.steps", "tune.key", "expected the dotted key of a number"),
+        ("tune.grid=[-0.1,0.1] tune.key=train.lr", "tune.grid", "train.lr: got -0.1, expected greater than 0"),
+        ("tune.grid=[0.5,1.5]", "tune.grid", "reg.target: got 1.5, expected less than 1"),
+        ("tune.grid=[-1,1] tune.key=reg.lambda", "tune.grid", "reg.lambda: got -1, expected a number >= 0"),
+        (
+            "prune.kind=rigl tune.grid=[2,2.5] tune.key=prune.options.every",
+            "tune.grid",
+            "prune.options.every: got 2.5, expected a whole number",
+        ),
+        ("tune.size=3 reg.lambda=0.1", "tune.key", "changes nothing unless reg.lambda is 'controlled'"),
+        ("tune.grid=[1,2] tune.key=reg.lambda reg.kind=none reg.tile=null", "tune.key", "while reg.kind is 'none'"),
         ("tune.size=3 tune.key=train.lr", "tune.grid", "bounds are only known of reg.target"),
         ("prune.kind=none prune.sparsity=null reg.lambda=0.1 recover.kind=rewind", "recover.kind", "no mask to keep"),
     ],

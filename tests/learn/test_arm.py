@@ -16,6 +16,7 @@ from bench.learn.arm import ArmPlan, ArmResult, Pruning, Regularization, train_a
 from bench.learn.fit import Optimisation
 from bench.learn.task import Task, vocoder
 from bench.models.wavernn import SubbandWaveRNN
+from bench.sparsity import catalogue
 from bench.sparsity.count import kept_count
 from bench.sparsity.tile import Tile
 
@@ -57,6 +58,17 @@ def test_prunes_exactly_and_keeps_the_masks(tile: str, kind: str, schedule: str)
     assert all(np.diff(result.curves.sparsity) >= 0)
     assert set(result.milestones) == {"start", "penalised", "pruned", "recovered"}
     assert result.curves.lam[-1] == 0.0
+
+
+@pytest.mark.parametrize(("kind", "schedule"), [("magnitude", "one-shot"), ("rigl", "cubic"), ("unify", "cubic")])
+def test_the_penalty_is_judged_before_anything_is_pruned(kind: str, schedule: str) -> None:
+    arm = plan("16x1", 0.7, kind, schedule)
+    options = catalogue.info("pruner", kind).complete({})
+    assert arm.prune is not None
+    pruned = run(replace(arm, prune=replace(arm.prune, options=options)))
+    only = run(replace(arm, prune=None))
+    assert pruned.milestones["penalised"] == only.milestones["penalised"]
+    assert pruned.milestones["pruned"] != pruned.milestones["penalised"]
 
 
 def test_dense_arm_has_no_masks_and_the_same_batches() -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.config.load import from_dict
 from bench.config.yaml_lines import ConfigError
 from bench.trial.context import StopEarly
 from studies.constraints import Limit, broken, excesses
-from studies.early import hypervolume, replay
+from studies.early import Knowledge, hypervolume, replay, rule
 from studies.folder import StudyFolder
 from studies.rehearsal import light_trial
 from studies.run import Options, run_study
@@ -78,14 +79,21 @@ def test_a_hopeless_trial_is_stopped_at_a_look_and_says_why() -> None:
     rng = np.random.default_rng(8)
     known = [(f"trial {n}", made_up(rng)) for n in range(40)]
     params = {"prune.sparsity": 0.5, "prune.tile": "16x1", "model.hidden": 64}
-    rule = DominatedRule(lambda: known, params, STEPS, 0, 0.8)
+    asked = DominatedRule(lambda: known, params, STEPS, 0, 0.8)
     for step in range(1, 25):
-        rule(step, 9.0)
+        asked(step, 9.0)
     with pytest.raises(StopEarly, match=r"dominated after 25 of 100 steps: with 80% confidence .* trial \d+"):
-        rule(25, 9.0)
+        asked(25, 9.0)
     resumed = DominatedRule(lambda: known, params, STEPS, 0, 0.8)
     for step in range(24, 30):
         resumed(step, 9.0)
+
+
+def test_a_trial_that_tries_several_values_runs_to_its_end(study_file: Write, tmp_path: Path) -> None:
+    study = load(study_file("arms: {a: {}}\nstop_dominated: 0.8\n"))
+    known = Knowledge(study, StudyFolder(tmp_path), None)  # type: ignore[arg-type]  # no trial is looked up
+    assert rule(study, from_dict({}), known) is not None
+    assert rule(study, from_dict({"tune": {"size": 3}}), known) is None
 
 
 def test_hypervolume_of_known_points() -> None:

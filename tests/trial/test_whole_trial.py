@@ -198,7 +198,8 @@ def test_a_delta_network_is_what_is_packed_and_judged(tiny_corpus: Path, tmp_pat
     plain = run_trial(tiny_config(tiny_corpus, *dense), tmp_path / "plain", cache=shared_cache)
     found = run_trial(tiny_config(tiny_corpus, *dense, "pack.delta=0.05"), tmp_path / "delta", cache=shared_cache)
     assert read_header(tmp_path / "delta" / "model.lwm")["delta"] == pytest.approx(0.05)
-    assert found.metrics["valid.nll_bits"] == plain.metrics["valid.nll_bits"]  # the same training
+    assert found.curves == plain.curves  # the same training
+    assert found.metrics["valid.nll_bits"] != plain.metrics["valid.nll_bits"]  # but chosen by what is packed
     assert found.metrics["quality.nll_bits"] != plain.metrics["quality.nll_bits"]
     assert found.facts["delta"]["threshold"] == 0.05
     assert 0 < found.facts["delta"]["skipped"] < 1
@@ -346,9 +347,32 @@ def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path:
     tried = record.facts["tune"]
     assert (tried["key"], tried["values"]) == ("reg.lambda", [1e-4, 0.5, 1])
     best = int(np.argmin(tried["valid"]))
-    assert record.metrics["train.lambda"] == tried["values"][best]
+    assert record.metrics["train.lambda"] == tried["values"][best] == record.metrics["train.tuned"]
     assert record.metrics["valid.nll_bits"] == tried["valid"][best]
     assert [curve[-1] for curve in tried["curves"]] == tried["valid"]
+
+
+def test_a_value_with_which_training_diverges_is_out(
+    tiny_corpus: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.learn.fit import DivergedError
+    from bench.trial import learning
+
+    real = learning._arm
+
+    def diverging(trial: Any) -> Any:
+        if trial.config.train.lr > bad:
+            raise DivergedError("training diverged at step 3 (loss nan); lower the learning rate")
+        return real(trial)
+
+    monkeypatch.setattr(learning, "_arm", diverging)
+    config, bad = tiny_config(tiny_corpus, "tune={key: train.lr, grid: [1e-4, 0.5]}", "measure.speed=false"), 0.1
+    record = run_trial(config, tmp_path / "one", cache=shared_cache)
+    assert (record.state, record.metrics["train.tuned"]) == ("complete", 1e-4)
+    bad = 0.0
+    failed = run_trial(config, tmp_path / "none", cache=shared_cache)
+    assert failed.state == "failed"
+    assert "training diverged at step 3" in str(failed.reason)
 
 
 def test_a_folder_of_another_trial_is_refused(finished: tuple[Path, Record], tiny_corpus: Path) -> None:

@@ -66,8 +66,8 @@ struct Kernels {
     void (*gru_gates)(const GruStep& step, float* h);
     void (*gru_gates_bf16)(const GruStep& step, float* h);
     void (*gru_gates_int8)(const GruStep& step, float* h);
-    // Of a delta network, see delta.hpp: lists the inputs that moved (column and change, each with room for n + 1), and
-    // adds their columns of a dense f32 layout to y (rows).
+    // Of a delta network, see delta.hpp: lists the inputs that moved (column and change, each with room for n +
+    // kInputPadding), and adds their columns of a dense f32 layout to y (rows).
     std::size_t (*changed)(std::size_t n, float threshold, const float* x, float* used, std::uint32_t* column,
                            float* change);
     void (*add_columns)(const float* w, std::size_t rows, std::size_t cols, const std::uint32_t* column,

@@ -68,6 +68,7 @@ class Rigl(Pruner):
         """Drop `share` of each layer's kept groups and grow as many, by the weights' and the gradients' sizes."""
         before = self.kept
         assert before is not None, "there are masks to change"
+        self.apply_()  # the update moved pruned weights too
         groups, weights = self.target.groups, self.target.weights
         magnitude = groups.scores(weights, "l2-mean").cpu()
         survivors = before.clone()
