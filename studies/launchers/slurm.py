@@ -17,12 +17,13 @@ def launch(command: Sequence[str], environment: Mapping[str, str], workers: int,
     import submitit
     from submitit.helpers import CommandFunction
 
-    parameters = {key: int(value) if value.isdigit() else value for key, value in settings.items()}
-    folder = Path(str(parameters.pop("folder", "submitit-jobs")))
+    folder = Path(settings.get("folder", "submitit-jobs"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # submitit's job files are pickles: nobody else may write them
-    executor = submitit.AutoExecutor(folder=folder, cluster=parameters.pop("cluster", None))
-    executor.update_parameters(**({"timeout_min": 1440} | parameters))
+    executor = submitit.AutoExecutor(folder=folder, cluster=settings.get("cluster"))
+    parameters = {key: value for key, value in settings.items() if key not in ("folder", "cluster")}
+    numbers = {key: int(value) for key, value in parameters.items() if value.isdigit()}
+    executor.update_parameters(**({"timeout_min": 1440} | parameters | numbers))
     # Jobs inherit the environment (sbatch's --export=ALL), so that no password is written to a job's file.
     os.environ.update(environment)
     jobs = [executor.submit(CommandFunction(list(command), verbose=False)) for _ in range(workers)]
