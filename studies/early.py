@@ -57,7 +57,7 @@ def rule(study: Study, config: TrialConfig, known: Knowledge) -> DominatedRule |
 def describe(record: Record, study: Study) -> Finished | None:
     """Return a record as the rule sees it; None where it lacks an objective or a curve."""
     values = [record.metrics.get(objective) for objective in study.objectives]
-    curve = [float(bits) for bits in record.curves.get("train_nll", []) if bits is not None]
+    curve = [float(bits) for bits in record.curves.get("train_loss", []) if bits is not None]
     steps = int(record.params.get("train.steps") or 0)
     if not curve or len(curve) < steps or any(value is None for value in values):
         return None

@@ -106,7 +106,7 @@ def _steps(config: TrialConfig, folder: Path, number: int, on_step: OnStep | Non
 
 
 def _judge(record: Record, config: TrialConfig, total: float) -> None:
-    record.metrics |= {"valid.nll_bits": total, "size.bytes": round(1e6 * (1 - (config.prune.sparsity or 0.0)))}
+    record.metrics |= {"valid.loss": total, "size.bytes": round(1e6 * (1 - (config.prune.sparsity or 0.0)))}
     record.utterances = [
         {
             "id": f"clip-{clip}",

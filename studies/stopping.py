@@ -1,6 +1,6 @@
 """Early stopping with several objectives: a trial ends when even its optimistic outcome is already dominated.
 
-At fixed shares of its steps (`LOOKS`) a trial's final validation NLL is predicted from its training NLL so far, its
+At fixed shares of its steps (`LOOKS`) a trial's final validation VALID is predicted from its training VALID so far, its
 sparsity and its tile; its other objectives from sparsity, tile and hidden size: by least squares over the trials that
 have finished. The lower end of the jackknife+ interval (Barber, Candes, Ramdas, Tibshirani, "Predictive inference with
 the jackknife+", Annals of Statistics 49, 2021) is the optimistic outcome: with confidence c, shared out among looks and
@@ -24,9 +24,9 @@ LOOKS = (0.25, 0.5)
 """Shares of a trial's steps at which it may be stopped."""
 
 WINDOW = 0.08
-"""Share of the steps over which the training NLL is averaged."""
+"""Share of the steps over which the training VALID is averaged."""
 
-NLL = "valid.nll_bits"
+VALID = "valid.loss"
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Finished:
     Attributes
     ----------
     features
-        By look: mean training NLL, sparsity, log2 of the tile's size, and a constant.
+        By look: mean training VALID, sparsity, log2 of the tile's size, and a constant.
     shape
         Sparsity, its square, log2 of the tile's size, hidden size, and a constant.
     values
@@ -50,10 +50,10 @@ class Finished:
     values: tuple[float, ...]
 
 
-def features_at(look: float, train_nll: Sequence[float], steps: int, params: Mapping[str, object]) -> Floats:
-    """Return what is known of a trial after `look` of its `steps`; `train_nll` holds the NLL of each step so far."""
+def features_at(look: float, train_loss: Sequence[float], steps: int, params: Mapping[str, object]) -> Floats:
+    """Return what is known of a trial after `look` of its `steps`; `train_loss` holds the VALID of each step so far."""
     end = max(1, round(look * steps))
-    recent = train_nll[max(0, end - max(1, round(WINDOW * steps))) : end]
+    recent = train_loss[max(0, end - max(1, round(WINDOW * steps))) : end]
     sparsity = float(str(params.get("prune.sparsity") or 0.0))
     return np.array([float(np.mean(recent)), sparsity, math.log2(_tile_size(params.get("prune.tile"))), 1.0])
 
@@ -64,11 +64,11 @@ def _tile_size(tile: object) -> int:
 
 
 def finished(
-    params: Mapping[str, object], train_nll: Sequence[float], steps: int, values: Sequence[float], signs: Sequence[int]
+    params: Mapping[str, object], train_loss: Sequence[float], steps: int, values: Sequence[float], signs: Sequence[int]
 ) -> Finished:
     """Describe a finished trial; `signs` is +1 for an objective to be minimised, -1 for one to be maximised."""
     return Finished(
-        {look: features_at(look, train_nll, steps, params) for look in LOOKS},
+        {look: features_at(look, train_loss, steps, params) for look in LOOKS},
         shape_of(params),
         tuple(sign * value for sign, value in zip(signs, values, strict=True)),
     )
@@ -121,7 +121,7 @@ def dominated(
     look, now, shape
         The share of its steps that the trial has done, and its features.
     nll
-        Position of the NLL among the objectives.
+        Position of the VALID among the objectives.
     confidence
         That of the whole trial.
     """
@@ -151,7 +151,7 @@ class DominatedRule:
     params, steps
         The trial's settings and number of steps.
     nll
-        Position of the NLL among the objectives.
+        Position of the VALID among the objectives.
     confidence
         Of being right, for the trial as a whole.
     """

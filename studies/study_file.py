@@ -62,7 +62,7 @@ KEYS = (
 )
 MODES = ("factorial", "random", "tpe", "nsga2")
 OBJECTIVES: dict[str, Literal["minimize", "maximize"]] = {
-    "valid.nll_bits": "minimize",
+    "valid.loss": "minimize",
     "speed.rtf": "minimize",
     "speed.kernel_us": "minimize",
     "speed.vs_dense": "maximize",
@@ -318,7 +318,7 @@ class _Check:
         return tuple(value)
 
     def objectives(self) -> tuple[str, ...]:
-        value = self.document.data.get("objectives", ["valid.nll_bits", "speed.rtf"])
+        value = self.document.data.get("objectives", ["valid.loss", "speed.rtf"])
         if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
             self.complain(
                 ("objectives",), f"got {value!r}, expected a list of different metrics: {', '.join(OBJECTIVES)}"

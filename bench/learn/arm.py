@@ -113,14 +113,14 @@ class ArmPlan:
 
 @dataclass
 class Curves:
-    """What is kept of an arm's training; steps are counted from 1, `valid_nll[0]` is the dense model's."""
+    """What is kept of an arm's training; steps are counted from 1, `valid_loss[0]` is the dense model's."""
 
     step: list[int] = field(default_factory=list)
-    train_nll: list[float] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
     sparsity: list[float] = field(default_factory=list)
     lam: list[float] = field(default_factory=list)
     valid_step: list[int] = field(default_factory=list)
-    valid_nll: list[float] = field(default_factory=list)
+    valid_loss: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,8 @@ class _Run:
         if not self.curves.valid_step or self.curves.valid_step[-1] != step:
             outcome = self.measure()
             self.curves.valid_step.append(step)
-            self.curves.valid_nll.append(outcome)
-        return self.curves.valid_nll[-1]
+            self.curves.valid_loss.append(outcome)
+        return self.curves.valid_loss[-1]
 
     def measure(self) -> float:
         """Validate in evaluation mode, in which gates and the like are not random."""
@@ -249,7 +249,7 @@ class _Run:
         if self.reg is not None and step <= plan.reg_steps:
             self.lambda_ = lam
         self.curves.step.append(step)
-        self.curves.train_nll.append(bits)
+        self.curves.train_loss.append(bits)
         self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
         if plan.prune is not None and step == plan.phases.prune_end:

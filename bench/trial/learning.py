@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.learn.arm import ArmPlan, Curves
     from bench.models.wavernn import SubbandWaveRNN
 
-VERSION = 2
+VERSION = 3
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
 
 HOLD = 0.6
@@ -44,7 +44,7 @@ class Arm:
     tiles
         Pruning tile of each pruned matrix, by state key.
     curves
-        `step`, and for each step (None where there is none) `train_nll`, `valid_nll`, `sparsity`, `lambda`.
+        `step`, and for each step (None where there is none) `train_loss`, `valid_loss`, `sparsity`, `lambda`.
     lambda_
         The lambda used (the last one, if it was controlled); None without a regularizer.
     milestones
@@ -133,7 +133,7 @@ def trained_arm(trial: Trial) -> Arm:
     return replace(
         best,
         tuned=key,
-        grid={value: (arm.milestones["recovered"], arm.curves["valid_nll"]) for value, arm in tried.items()},
+        grid={value: (arm.milestones["recovered"], arm.curves["valid_loss"]) for value, arm in tried.items()},
     )
 
 
@@ -263,12 +263,12 @@ def arm_plan(config: TrialConfig) -> "ArmPlan":
 
 def _curves(curves: "Curves") -> dict[str, list[float | None]]:
     """Lay the curves over one axis of steps; step 0 is the dense model."""
-    valid = dict(zip(curves.valid_step, curves.valid_nll, strict=True))
+    valid = dict(zip(curves.valid_step, curves.valid_loss, strict=True))
     steps = [0, *curves.step]
     return {
         "step": list(steps),
-        "train_nll": [None, *curves.train_nll],
-        "valid_nll": [valid.get(step) for step in steps],
+        "train_loss": [None, *curves.train_loss],
+        "valid_loss": [valid.get(step) for step in steps],
         "sparsity": [None, *curves.sparsity],
         "lambda": [None, *curves.lam],
     }

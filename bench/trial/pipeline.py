@@ -49,9 +49,9 @@ def run_stages(trial: Trial, record: Record) -> None:
         test=trial.test_ids,
         isa=trial.isa,
     )
-    record.metrics["valid.nll_bits"] = arm.milestones["recovered"]
+    record.metrics["valid.loss"] = arm.milestones["recovered"]
     if trial.config.pack.delta:  # which the trained model knows nothing of
-        record.metrics["valid.nll_bits"] = stage(
+        record.metrics["valid.loss"] = stage(
             "valid-nll", lambda: judging.valid_nll(trial, arm.as_packed().model), valid=trial.valid_ids, isa=trial.isa
         )
     rows = stage(
@@ -81,9 +81,9 @@ def _learnt(arm: "Arm", record: Record) -> None:
     if arm.lambda_ is None:
         record.reasons["train.lambda"] = "no regularizer"
     for phase in ("start", "penalised", "pruned"):
-        record.metrics[f"valid.nll_bits.{phase}"] = arm.milestones.get(phase)
+        record.metrics[f"valid.loss.{phase}"] = arm.milestones.get(phase)
         if phase not in arm.milestones:
-            record.reasons[f"valid.nll_bits.{phase}"] = "the arm has no such phase"
+            record.reasons[f"valid.loss.{phase}"] = "the arm has no such phase"
     if arm.tuned is not None:
         tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
         record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"

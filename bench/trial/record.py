@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import LanewiseError
 from bench.trial.files import read_json, write_json
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "record.json"
 STATES = ("complete", "failed", "stopped_early", "skipped", "infeasible", "interrupted")
 
@@ -30,10 +30,10 @@ UTTERANCE_METRICS = (
 """Scores of one utterance, keys of `utterances` rows; each becomes `quality.<name>` with its interval."""
 
 TRIAL_METRICS = (
-    "valid.nll_bits",
-    "valid.nll_bits.start",
-    "valid.nll_bits.penalised",
-    "valid.nll_bits.pruned",
+    "valid.loss",
+    "valid.loss.start",
+    "valid.loss.penalised",
+    "valid.loss.pruned",
     "train.lambda",
     "train.tuned",
     "speed.rtf",
@@ -48,7 +48,7 @@ TRIAL_METRICS = (
     "size.nonzeros",
     "sparsity.achieved",
 )
-"""Metrics with one value for the whole trial. `valid.nll_bits.*` are of the dense start, after the penalised phase and
+"""Metrics with one value for the whole trial. `valid.loss.*` are of the dense start, after the penalised phase and
 after pruning: what the penalty costs and what pruning costs stay apart. `train.tuned` is the value of `tune.key` that
 validation chose."""
 

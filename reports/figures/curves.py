@@ -11,10 +11,10 @@ MOST_ARMS = 14
 
 
 def data(analysis: Analysis) -> pd.DataFrame:
-    """`arm`, `step`, `curve` (valid_nll or sparsity), `mean`, `low`, `high` over the arm's seeds; missing left out."""
+    """`arm`, `step`, `curve` (valid_loss or sparsity), `mean`, `low`, `high` over the arm's seeds; missing left out."""
     curves = analysis.study.curves
     columns = ["arm", "step", "curve", "mean", "low", "high"]
-    present = [name for name in ("valid_nll", "sparsity") if name in curves]
+    present = [name for name in ("valid_loss", "sparsity") if name in curves]
     if not present:
         return pd.DataFrame(columns=columns)
     long = curves.melt(["arm", "seed", "step"], present, "curve", "value").dropna(subset="value")
@@ -32,7 +32,7 @@ def draw(analysis: Analysis) -> Figure:
     look = looks(analysis.arms, BASELINE)
     with figure(7.6, 4.6) as drawn:
         panels = dict(
-            zip(("valid_nll", "sparsity"), drawn.subplots(2, 1, sharex=True, height_ratios=(2.2, 1)), strict=True)
+            zip(("valid_loss", "sparsity"), drawn.subplots(2, 1, sharex=True, height_ratios=(2.2, 1)), strict=True)
         )
         for name, axes in panels.items():
             for arm in arms[:MOST_ARMS]:
@@ -45,13 +45,13 @@ def draw(analysis: Analysis) -> Figure:
                     markevery=max(1, len(line) // 8), label=short(arm),
                 )  # fmt: skip
                 axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
-        panels["valid_nll"].set_ylabel("validation NLL, bit/sample")
+        panels["valid_loss"].set_ylabel("validation NLL, bit/sample")
         panels["sparsity"].set_ylabel("sparsity")
         panels["sparsity"].set_ylim(-0.03, 1.03)
         cut = f"  ({MOST_ARMS} of {len(arms)} arms shown)" if len(arms) > MOST_ARMS else ""
         panels["sparsity"].set_xlabel(f"training step{cut}")
-        handles, labels = panels["valid_nll"].get_legend_handles_labels()
+        handles, labels = panels["valid_loss"].get_legend_handles_labels()
         if not handles:
             handles, labels = panels["sparsity"].get_legend_handles_labels()
-        legend_right(panels["valid_nll"], handles, labels)
+        legend_right(panels["valid_loss"], handles, labels)
         return drawn

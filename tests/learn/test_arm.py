@@ -75,7 +75,7 @@ def test_dense_arm_has_no_masks_and_the_same_batches() -> None:
     result = run(plan(None))
     assert result.masks == {}
     assert result.lambda_ is None
-    assert result.curves.train_nll[0] == run(plan("1x1")).curves.train_nll[0]
+    assert result.curves.train_loss[0] == run(plan("1x1")).curves.train_loss[0]
 
 
 def test_several_matrices_share_what_is_asked() -> None:
@@ -110,7 +110,7 @@ def test_interrupted_arm_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
 
 def test_seed_and_data_change_the_result() -> None:
     first, other = run(plan()), run(plan(), seed=4)
-    assert first.curves.train_nll != other.curves.train_nll
+    assert first.curves.train_loss != other.curves.train_loss
     assert ARCH.hidden == first.model.arch.hidden
 
 

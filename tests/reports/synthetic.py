@@ -133,7 +133,7 @@ class StudyFiles:
                 "model.hidden": self.hidden, "train.steps": self.steps, "seed.dense": 0, "seed.recover": seed,
             },
             "metrics": {
-                "valid.nll_bits": 3.5 + arm.loss, "speed.rtf": arm.rtf, "speed.rtf_dense": 0.12,
+                "valid.loss": 3.5 + arm.loss, "speed.rtf": arm.rtf, "speed.rtf_dense": 0.12,
                 "speed.kernel_us": us / 40, "speed.vs_dense": 0.12 / arm.rtf, "speed.vs_limit": 0.9,
                 "size.bytes": int(4e6 * density), "size.nonzeros": int(1e6 * density),
                 "sparsity.achieved": 1 - density,
@@ -153,8 +153,8 @@ class StudyFiles:
                 "parts_us": {"conditioning": 0.3, "gru": us / 40, "heads": 1.1, "sampling": 0.6, "synthesis": 0.2},
             },
             "curves": {
-                "step": steps, "train_nll": [3.9 - 0.003 * s for s in steps],
-                "valid_nll": [3.8 + arm.loss * s / self.steps - 0.002 * s for s in steps],
+                "step": steps, "train_loss": [3.9 - 0.003 * s for s in steps],
+                "valid_loss": [3.8 + arm.loss * s / self.steps - 0.002 * s for s in steps],
                 "sparsity": [(arm.sparsity or 0.0) * min(1.0, 2 * s / self.steps) for s in steps],
                 "lambda": [0.0 for _ in steps],
             },

@@ -29,7 +29,7 @@ arms:
   dense-continued: {{}}
   simd: {{reg.kind: group_lasso, prune.kind: magnitude, prune.tile: 16x1, prune.sparsity: 0.7}}
 baselines: false
-objectives: [valid.nll_bits, size.bytes]
+objectives: [valid.loss, size.bytes]
 """
 
 

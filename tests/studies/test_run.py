@@ -89,7 +89,7 @@ def test_a_study_runs_to_its_end(study_file: Write, tmp_path: Path) -> None:
     assert exit_code(rows) == 0
     for row in rows:
         record = Record.read(tmp_path / "run" / "trials" / f"{row.number:04d}")
-        assert row.values == (record.metrics["valid.nll_bits"], record.metrics["speed.rtf"])
+        assert row.values == (record.metrics["valid.loss"], record.metrics["speed.rtf"])
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])

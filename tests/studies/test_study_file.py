@@ -36,7 +36,7 @@ def test_nested_and_dotted_settings_are_the_same(study_file: Write) -> None:
 
 def test_defaults(study_file: Write) -> None:
     study = load(study_file(ARMS))
-    assert study.objectives == ("valid.nll_bits", "speed.rtf")
+    assert study.objectives == ("valid.loss", "speed.rtf")
     assert study.directions == ["minimize", "minimize"]
     assert study.margins == MARGINS
     assert study.recover_seeds == (0,)

@@ -20,7 +20,7 @@ def example(number: int = 3, state: str = "complete", **params: Any) -> Record:
         state=state,
         reason=None if state == "complete" else "RuntimeError: boom",
         params={"arm": "simd-16x1-s70", "reg.kind": "group_lasso", "reg.lambda": 1e-4, "prune.score": None, **params},
-        metrics=empty_metrics() | {"quality.nll_bits": 2.5, "speed.rtf": 0.03, "valid.nll_bits": 2.4},
+        metrics=empty_metrics() | {"quality.nll_bits": 2.5, "speed.rtf": 0.03, "valid.loss": 2.4},
         reasons={"quality.pesq_wb": "no utterance detected"},
         tags={"lanewise.version": "0.1.0", "lanewise.isa": "avx2"},
         utterances=[
@@ -28,6 +28,6 @@ def example(number: int = 3, state: str = "complete", **params: Any) -> Record:
             for name in ("a", "b")
         ],
         timing={"isa": "avx2", "verdict": "stable"},
-        curves={"step": [0, 10, 20], "train_nll": [3.0, 2.8, 2.6], "lambda": [None, 1e-4, 0.0]},
+        curves={"step": [0, 10, 20], "train_loss": [3.0, 2.8, 2.6], "lambda": [None, 1e-4, 0.0]},
         artifacts={"model": "model.lwm", "config": "config.yaml", "audio": ["audio/a.wav"], "masks": []},
     )

@@ -36,7 +36,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, **parts: Any) -> N
         (lambda text: text[: len(text) // 2], "not valid JSON"),
         (lambda text: "[1, 2]", "not a trial's record"),
         (lambda text: '{"a": 1}', "not a trial's record"),
-        (lambda text: text.replace('"schema": 2', '"schema": 99'), "schema 99, this version reads 2"),
+        (lambda text: text.replace('"schema": 3', '"schema": 99'), "schema 99, this version reads 3"),
         (lambda text: text.replace('"tags"', '"tagz"'), "unknown key 'tagz'; missing key 'tags'"),
         (lambda text: text.replace('"complete"', '"done"'), "expected one of complete"),
         (lambda text: json.dumps({**json.loads(text), "metrics": {"speed.rtf": float("nan")}}), "finite"),

@@ -64,11 +64,11 @@ def test_a_record_becomes_a_child_run_with_every_key(study: Path) -> None:
         "arm": "simd-16x1-s70", "reg.kind": "group_lasso", "reg.lambda": "0.0001", "prune.score": "none",
     }  # fmt: skip
     finals = {key: value for key, value in child.data.metrics.items() if not key.startswith("curve.")}
-    assert finals == {"quality.nll_bits": 2.5, "speed.rtf": 0.03, "valid.nll_bits": 2.4}
+    assert finals == {"quality.nll_bits": 2.5, "speed.rtf": 0.03, "valid.loss": 2.4}
     assert child.data.tags["lanewise.isa"] == "avx2"
     assert child.info.end_time - child.info.start_time == 90_000
     client = MlflowClient(tracking_uri=f"sqlite:///{study / 'mlflow.db'}")
-    curve = client.get_metric_history(run_id, "curve.train_nll")
+    curve = client.get_metric_history(run_id, "curve.train_loss")
     assert [(point.step, point.value) for point in curve] == [(0, 3.0), (10, 2.8), (20, 2.6)]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert names == {"record.json", "model.lwm", "config.yaml", "audio", "utterances.json"}

@@ -52,7 +52,7 @@ def test_a_trial_ends_with_a_complete_record(finished: tuple[Path, Record]) -> N
     } == {key for key in record.reasons if key in record.metrics}
     assert record.reasons["speed.rtf"] == "measure.speed is false"
     assert record.tags["lanewise.data_hash"].endswith("-mel1")
-    milestones = [record.metrics[f"valid.nll_bits{phase}"] for phase in (".start", ".penalised", ".pruned", "")]
+    milestones = [record.metrics[f"valid.loss{phase}"] for phase in (".start", ".penalised", ".pruned", "")]
     assert all(value is not None and 0 < value < 12 for value in milestones)
 
 
@@ -76,7 +76,7 @@ def test_curves_share_one_axis(finished: tuple[Path, Record]) -> None:
     _, record = finished
     assert record.curves["step"] == list(range(13))
     assert {len(values) for values in record.curves.values()} == {13}
-    assert [value is not None for value in record.curves["valid_nll"]][::4] == [True] * 4
+    assert [value is not None for value in record.curves["valid_loss"]][::4] == [True] * 4
 
 
 def test_running_it_again_does_nothing(
@@ -156,7 +156,7 @@ def test_a_failed_stage_keeps_what_was_found_and_is_resumed(
     assert failed.state == "failed"
     assert failed.reason == "RuntimeError: no speech today"
     assert "no speech today" in (tmp_path / "traceback.txt").read_text()
-    assert failed.metrics["valid.nll_bits"] is not None
+    assert failed.metrics["valid.loss"] is not None
     assert failed.metrics["size.bytes"] is not None
     assert failed.reasons["quality.stoi"] == "the trial ended before (RuntimeError: no speech today)"
     assert Record.read(tmp_path) == failed
@@ -199,7 +199,7 @@ def test_a_delta_network_is_what_is_packed_and_judged(tiny_corpus: Path, tmp_pat
     found = run_trial(tiny_config(tiny_corpus, *dense, "pack.delta=0.05"), tmp_path / "delta", cache=shared_cache)
     assert read_header(tmp_path / "delta" / "model.lwm")["delta"] == pytest.approx(0.05)
     assert found.curves == plain.curves  # the same training
-    assert found.metrics["valid.nll_bits"] != plain.metrics["valid.nll_bits"]  # but chosen by what is packed
+    assert found.metrics["valid.loss"] != plain.metrics["valid.loss"]  # but chosen by what is packed
     assert found.metrics["quality.nll_bits"] != plain.metrics["quality.nll_bits"]
     assert found.facts["delta"]["threshold"] == 0.05
     assert 0 < found.facts["delta"]["skipped"] < 1
@@ -299,9 +299,9 @@ def test_arms_share_the_dense_model(
     assert dense.state == control.state == "complete", (dense.reason, control.reason)
     assert (dense.metrics["sparsity.achieved"], dense.metrics["train.lambda"]) == (0, None)
     assert control.metrics["sparsity.achieved"] == finished[1].metrics["sparsity.achieved"]
-    starts = {item.metrics["valid.nll_bits.start"] for item in (dense, control, finished[1])}
+    starts = {item.metrics["valid.loss.start"] for item in (dense, control, finished[1])}
     assert len(starts) == 1, "every arm starts from the same model"
-    assert len({item.metrics["valid.nll_bits"] for item in (dense, control, finished[1])}) == 3
+    assert len({item.metrics["valid.loss"] for item in (dense, control, finished[1])}) == 3
     assert list(dense.params) == list(control.params) == list(finished[1].params)
 
 
@@ -336,7 +336,7 @@ def test_training_on_a_cuda_device_comes_near_that_on_the_cpu(
 ) -> None:
     record = run_trial(tiny_config(tiny_corpus, "train.device=cuda"), tmp_path)
     assert record.state == "complete", record.reason
-    assert record.metrics["valid.nll_bits"] == pytest.approx(finished[1].metrics["valid.nll_bits"], abs=0.05)
+    assert record.metrics["valid.loss"] == pytest.approx(finished[1].metrics["valid.loss"], abs=0.05)
     assert record.metrics["sparsity.achieved"] == finished[1].metrics["sparsity.achieved"]
 
 
@@ -348,7 +348,7 @@ def test_a_grid_of_lambdas_is_decided_on_validation(tiny_corpus: Path, tmp_path:
     assert (tried["key"], tried["values"]) == ("reg.lambda", [1e-4, 0.5, 1])
     best = int(np.argmin(tried["valid"]))
     assert record.metrics["train.lambda"] == tried["values"][best] == record.metrics["train.tuned"]
-    assert record.metrics["valid.nll_bits"] == tried["valid"][best]
+    assert record.metrics["valid.loss"] == tried["valid"][best]
     assert [curve[-1] for curve in tried["curves"]] == tried["valid"]
 
 
