@@ -11,7 +11,7 @@ from bench.config.schema import TrialConfig
 from bench.errors import LanewiseError
 from bench.trial.record import Record
 from studies.folder import StudyFolder
-from studies.stopping import LOOKS, NLL, DominatedRule, Finished, Floats, dominated, finished
+from studies.stopping import LOOKS, VALID, DominatedRule, Finished, Floats, dominated, finished
 from studies.study_file import Study
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def rule(study: Study, config: TrialConfig, known: Knowledge) -> DominatedRule |
 
     That the first value of `tune.grid` is dominated says nothing of the next.
     """
-    if study.stop_dominated is None or NLL not in study.objectives or config.tune.grid is not None:
+    if study.stop_dominated is None or VALID not in study.objectives or config.tune.grid is not None:
         return None
-    nll = study.objectives.index(NLL)
+    nll = study.objectives.index(VALID)
     return DominatedRule(known, flatten(config), config.train.steps, nll, study.stop_dominated)
 
 

@@ -67,18 +67,18 @@ def replay(study: str | None, confidence: float, out: Path | None, as_json: bool
     from bench.trial.record import FILE_NAME, Record
     from studies.early import describe
     from studies.early import replay as run_replay
-    from studies.stopping import NLL
+    from studies.stopping import VALID
 
     folder = find(study, out)
     loaded = folder.load()
-    if NLL not in loaded.objectives:
-        raise LanewiseError(f"{folder.root}: {NLL} is none of its objectives, and only of it there are curves")
+    if VALID not in loaded.objectives:
+        raise LanewiseError(f"{folder.root}: {VALID} is none of its objectives, and only of it there are curves")
     records = [Record.read(path) for path in sorted((folder.root / "trials").glob(f"*/{FILE_NAME}"))]
     described = [describe(record, loaded) for record in records if record.state in ("complete", "infeasible")]
     trials = [trial for trial in described if trial is not None]
     if not trials:
         raise LanewiseError(f"{folder.root}: no finished trial has a learning curve and every objective")
-    found = run_replay(trials, loaded.objectives.index(NLL), confidence)
+    found = run_replay(trials, loaded.objectives.index(VALID), confidence)
     if as_json:
         click.echo(json.dumps(vars(found), indent=1))
     else:

@@ -1,6 +1,6 @@
 """Early stopping with several objectives: a trial ends when even its optimistic outcome is already dominated.
 
-At fixed shares of its steps (`LOOKS`) a trial's final validation VALID is predicted from its training VALID so far, its
+At fixed shares of its steps (`LOOKS`) a trial's final validation loss is predicted from its training loss so far, its
 sparsity and its tile; its other objectives from sparsity, tile and hidden size: by least squares over the trials that
 have finished. The lower end of the jackknife+ interval (Barber, Candes, Ramdas, Tibshirani, "Predictive inference with
 the jackknife+", Annals of Statistics 49, 2021) is the optimistic outcome: with confidence c, shared out among looks and
@@ -24,7 +24,7 @@ LOOKS = (0.25, 0.5)
 """Shares of a trial's steps at which it may be stopped."""
 
 WINDOW = 0.08
-"""Share of the steps over which the training VALID is averaged."""
+"""Share of the steps over which the training loss is averaged."""
 
 VALID = "valid.loss"
 
@@ -38,7 +38,7 @@ class Finished:
     Attributes
     ----------
     features
-        By look: mean training VALID, sparsity, log2 of the tile's size, and a constant.
+        By look: mean training loss, sparsity, log2 of the tile's size, and a constant.
     shape
         Sparsity, its square, log2 of the tile's size, hidden size, and a constant.
     values
@@ -51,7 +51,7 @@ class Finished:
 
 
 def features_at(look: float, train_loss: Sequence[float], steps: int, params: Mapping[str, object]) -> Floats:
-    """Return what is known of a trial after `look` of its `steps`; `train_loss` holds the VALID of each step so far."""
+    """Return what is known of a trial after `look` of its `steps`; `train_loss` holds the loss of each step so far."""
     end = max(1, round(look * steps))
     recent = train_loss[max(0, end - max(1, round(WINDOW * steps))) : end]
     sparsity = float(str(params.get("prune.sparsity") or 0.0))
@@ -121,7 +121,7 @@ def dominated(
     look, now, shape
         The share of its steps that the trial has done, and its features.
     nll
-        Position of the VALID among the objectives.
+        Position of the validation loss among the objectives.
     confidence
         That of the whole trial.
     """
@@ -151,7 +151,7 @@ class DominatedRule:
     params, steps
         The trial's settings and number of steps.
     nll
-        Position of the VALID among the objectives.
+        Position of the validation loss among the objectives.
     confidence
         Of being right, for the trial as a whole.
     """
