@@ -118,7 +118,7 @@ class StudyFiles:
         density = 1.0 if masks is None else float(masks.mean())
         steps = list(range(0, self.steps + 1, 20))
         return {
-            "schema": 2,
+            "schema": 3,
             "study": {"name": self.name, "task": "vocoder"},
             "trial": {
                 "number": self.number, "name": f"{arm.name}/{seed}", "config_hash": f"{self.number:08x}",
