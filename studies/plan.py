@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config.flat import arm_name, config_hash
-from bench.config.matrices import Architecture, matrices
+from bench.config.matrices import VocoderShape
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, Origin, Problem, collected
 from bench.errors import UsageError
@@ -257,11 +257,11 @@ def _small_dense(study: Study, dense: Leaves, here: Origin) -> Leaves | None:
         return None
     config = _build(study, "small-dense", dense, study.dense_seeds[0], study.recover_seeds[0])
     model = config.model
-    arch = Architecture(model.hidden or 256, model.head or 128, model.mixtures or 4, bool(model.causal))
+    arch = VocoderShape(model.hidden or 256, model.head or 128, model.mixtures or 4, bool(model.causal))
     return dense | {"model.hidden": Leaf(small_hidden(arch, 0.7), here)}
 
 
-def small_hidden(arch: Architecture, sparsity: float) -> int:
+def small_hidden(arch: VocoderShape, sparsity: float) -> int:
     """Return the GRU size (a multiple of 8) of the dense model with as many weights as `arch` pruned to `sparsity`.
 
     Counted are the prunable matrices; pruned is the recurrent one, as in an arm of the source paper.
@@ -269,7 +269,7 @@ def small_hidden(arch: Architecture, sparsity: float) -> int:
 
     def weights(hidden: int) -> float:
         sizes = {
-            m.name: m.shape[0] * m.shape[1] for m in matrices(Architecture(hidden, arch.head, arch.mixtures)).values()
+            m.name: m.shape[0] * m.shape[1] for m in VocoderShape(hidden, arch.head, arch.mixtures).matrices().values()
         }
         return float(sum(sizes.values()))
 

@@ -76,7 +76,7 @@ def light_trial(
         state=state,
         reason=reason,
         params=params,
-        metrics=empty_metrics(),
+        metrics=empty_metrics(config.task),
         tags=tags,
     )
     if total is not None:

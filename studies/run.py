@@ -113,7 +113,9 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
                 say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
     rows = store.rows()
     if all(ended(row) for row in rows):
-        if recordings:
+        if (
+            recordings and study.task == "vocoder"
+        ):  # what an enhancer is compared with lies in its own rows: the noisy input
             from studies.references import ensure_references
 
             ensure_references(dense_config(study), folder)
@@ -212,13 +214,14 @@ def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyF
     `configs` are those known before a search draws any, the study's dense arm among them.
     """
     from bench.config.checkpoints import checkpoint_hash
-    from bench.data.corpus import load_corpus
+    from bench.trial import corpus
 
     found = {}
-    for spec in {config.data.corpus for config in configs}:
-        found[f"the recordings of {spec}"] = load_corpus(spec).content_hash()
-    for init in {config.model.init for config in configs} - {"dense", "scratch"}:
-        found[f"the checkpoint {init}"] = checkpoint_hash(init)
+    for config in {(config.task, config.data): config for config in configs}.values():
+        found[f"the recordings of {config.data.corpus}"] = corpus.content(config)
+    for task, init in {(config.task, config.model.init) for config in configs}:
+        if init not in ("dense", "scratch"):
+            found[f"the checkpoint {init}"] = checkpoint_hash(init, task)
     known: dict[str, str] = store.attribute("inputs") or {}
     changed = [name for name in sorted(found) if known.get(name, found[name]) != found[name]]
     if changed:

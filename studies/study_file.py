@@ -68,8 +68,12 @@ OBJECTIVES: dict[str, Literal["minimize", "maximize"]] = {
     "speed.vs_dense": "maximize",
     "size.bytes": "minimize",
     "size.nonzeros": "minimize",
+    "size.compression": "maximize",
 }
-MARGINS = {"nll_bits": 0.02, "pesq_wb": 0.10, "dnsmos_ovr": 0.05}
+MARGINS = {
+    "vocoder": {"nll_bits": 0.02, "pesq_wb": 0.10, "dnsmos_ovr": 0.05},
+    "enhancer": {"si_sdr": 0.1, "sdr": 0.1, "pesq_wb": 0.05, "dnsmos_ovr": 0.05},
+}
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _FREE = ("about", "trials", "fast")
 """Keys that may change between a run and its resumption."""
@@ -100,6 +104,11 @@ class Study:
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """Optuna's direction of each objective."""
         return [OBJECTIVES[objective] for objective in self.objectives]
+
+    @property
+    def task(self) -> str:
+        """What all trials of the study do."""
+        return str(self.base["task"].value) if "task" in self.base else "vocoder"
 
     @property
     def sampled(self) -> bool:
@@ -333,8 +342,10 @@ class _Check:
         return tuple(objective for objective in value if objective in OBJECTIVES) or tuple(OBJECTIVES)[:2]
 
     def margins(self) -> dict[str, float]:
-        given = self.section("margins", tuple(MARGINS))
+        task = str(self.document.data.get("base", {}).get("task", "vocoder"))
+        usual = MARGINS.get(task, MARGINS["vocoder"])
+        given = self.section("margins", tuple(usual))
         for key, value in given.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 self.complain(("margins", key), f"got {value!r}, expected a number above 0")
-        return {**MARGINS, **{key: value for key, value in given.items() if isinstance(value, (int, float))}}
+        return {**usual, **{key: value for key, value in given.items() if isinstance(value, (int, float))}}

@@ -129,7 +129,7 @@ def _run_one(
 ) -> None:
     number, started = claim.number, time.monotonic()
     if planned.skip is not None:
-        skipped_record(study.name, number, planned).write(folder.trial(number))
+        skipped_record(study.name, study.task, number, planned).write(folder.trial(number))
         if mirror is not None:
             mirror.sync_record(folder.trial(number))
         store.finish(claim, me, "skipped", None, reason=planned.skip)
@@ -186,18 +186,18 @@ def _run_one(
         say(f"trial {number} ({config.arm}): done in {time.monotonic() - started:.0f} s: {figures}")
 
 
-def skipped_record(study: str, number: int, planned: Planned) -> Record:
+def skipped_record(study: str, task: str, number: int, planned: Planned) -> Record:
     """Return the record of a combination that cannot exist: why, and nothing measured."""
     assert planned.seeds is not None, "what is skipped was planned with its seeds"
     dense, recover = planned.seeds
     name = run_name(number, str(planned.arm), recover)
     return Record(
-        study={"name": study, "task": "vocoder"},
+        study={"name": study, "task": task},
         trial={"number": number, "name": name, "config_hash": None, "started": None, "ended": None, "seconds": 0.0},
         state="skipped",
         reason=planned.skip,
         params={"arm": planned.arm, "seed.dense": dense, "seed.recover": recover},
-        metrics=empty_metrics(),
+        metrics=empty_metrics(task),
         tags={"lanewise.trial_number": str(number), "lanewise.stop_reason": planned.skip or ""},
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.sparsity.method import Method
 
 Role = Literal["regularizer", "pruner"]
-SCHEDULES = ("cubic", "one-shot", "progress5", "staged", "linear")
+SCHEDULES = ("cubic", "one-shot", "offline", "progress5", "staged", "linear")
 GRADUAL = ("cubic", "progress5", "staged", "linear")
 
 
@@ -325,7 +325,7 @@ add(
         },
         main=Main("prune.options.damping", 1e-2, 1.0),
         calibrated=True,
-        schedules=("one-shot", "staged"),
+        schedules=("one-shot", "offline", "staged"),
         scored=False,
     )
 )

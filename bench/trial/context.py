@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
+from bench.data.noisy_corpora import NoisyCorpus
 from bench.trial import corpus
 from bench.trial.cache import StageCache
 from bench.trial.corpus import Recordings
@@ -59,6 +60,11 @@ class Trial:
     def recordings(self) -> Recordings:
         """The corpus with its features."""
         return corpus.load(self.config.data.corpus, self.cache.root)
+
+    @cached_property
+    def mixtures(self) -> NoisyCorpus:
+        """The noisy corpus of an enhancer."""
+        return corpus.load_mixtures(self.config.data.corpus, self.config.data.noise)
 
     @cached_property
     def isa(self) -> str:

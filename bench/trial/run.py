@@ -85,7 +85,7 @@ def run_trial(
         trial={"number": number, "name": name, "config_hash": config_hash(config), "started": started},
         state="failed",
         params=flatten(config),
-        metrics=empty_metrics(),
+        metrics=empty_metrics(config.task),
         tags=_tags(config, number),
         artifacts={"config": "config.yaml"},
     )

@@ -38,7 +38,7 @@ def test_defaults(study_file: Write) -> None:
     study = load(study_file(ARMS))
     assert study.objectives == ("valid.loss", "speed.rtf")
     assert study.directions == ["minimize", "minimize"]
-    assert study.margins == MARGINS
+    assert study.margins == MARGINS["vocoder"]
     assert study.recover_seeds == (0,)
     assert not study.sampled
 
