@@ -21,7 +21,9 @@ from bench.models.enhancer import Enhancer, EnhancerArch, Recurrent, State, matr
 
 GREATEST = 127
 _LEAST = 1e-12
-"""Smallest magnitude that is told from zero."""
+"""Smallest magnitude of weights that is told from zero."""
+_LEAST_ACTIVATION = 1e-30
+"""The same of activations, whose inverse must not overflow; that of the engine's kernels (src/dot.hpp)."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ def activation_integers(x: Tensor, greatest: Tensor | None) -> tuple[Tensor, Ten
     """Integers and scale (..., 1) of vectors (..., n): by their own greatest magnitude, or by a fixed one."""
     if greatest is None:
         own = x.detach().abs().amax(dim=-1, keepdim=True)
-        scale = torch.where(own > _LEAST, own / GREATEST, torch.ones_like(own))
-        return rounded(x / scale), scale
+        # Times the inverse, as the engine does: a quotient now and then rounds to the other of two integers.
+        inverse = torch.where(own > _LEAST_ACTIVATION, GREATEST / own, torch.zeros_like(own))
+        return rounded(x * inverse), own / GREATEST
     scale = (greatest / GREATEST).expand(*x.shape[:-1], 1)
     return rounded((x / scale).clamp(-GREATEST, GREATEST)), scale
 

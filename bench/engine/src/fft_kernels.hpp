@@ -1,0 +1,148 @@
+// Real Fourier transform: the even and the odd samples as one complex sequence of half the length, transformed by
+// Stockham's radix-4 (self-sorting) passes, and separated afterwards. Real and imaginary parts lie apart.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace lanewise::LANEWISE_ISA {
+
+// Lanes of butterflies t onwards, result k of 4, of a pass at a stride: runs of Chunk lanes stay together.
+template <int Chunk> LW_INLINE void spread_out(float* y, std::size_t t, std::size_t stride, std::size_t k, V v) {
+    if constexpr (Chunk == kLanes) {
+        store<kLanes>(y + t + (t / stride * 3 + k) * stride, v);
+    } else { // Chunk is the stride
+        float lanes[kLanes];
+        store<kLanes>(lanes, v);
+#pragma GCC unroll 16
+        for (std::size_t j = 0; j < kLanes; j += Chunk)
+            __builtin_memcpy(y + (t + j) * 4 + k * Chunk, lanes + j, Chunk * sizeof(float));
+    }
+}
+
+struct Complex {
+    V re, im;
+    LW_INLINE Complex operator+(Complex b) const { return {re + b.re, im + b.im}; }
+    LW_INLINE Complex operator-(Complex b) const { return {re - b.re, im - b.im}; }
+    LW_INLINE Complex operator*(Complex b) const { return {re * b.re - im * b.im, re * b.im + im * b.re}; }
+};
+
+// One radix-4 pass over all points.
+template <int Chunk>
+void pass(std::size_t points, std::size_t stride, const float* twiddles, const float* xr, const float* xi, float* yr,
+          float* yi) {
+    const std::size_t quarter = points / 4;
+    for (std::size_t t = 0; t < quarter; t += kLanes) {
+        const auto input = [&](std::size_t k) __attribute__((always_inline)) {
+            return Complex{load<kLanes>(xr + t + k * quarter), load<kLanes>(xi + t + k * quarter)};
+        };
+        const auto twiddle = [&](std::size_t power) __attribute__((always_inline)) {
+            const float* w = twiddles + (power - 1) * 2 * quarter + t;
+            return Complex{load<kLanes>(w), load<kLanes>(w + quarter)};
+        };
+        const auto output = [&](std::size_t k, Complex value) __attribute__((always_inline)) {
+            spread_out<Chunk>(yr, t, stride, k, value.re);
+            spread_out<Chunk>(yi, t, stride, k, value.im);
+        };
+        const Complex a = input(0), b = input(1), c = input(2), d = input(3);
+        const Complex even = a + c, odd = a - c, sum = b + d, difference = b - d;
+        const Complex turned{-difference.im, difference.re};
+        output(0, even + sum);
+        output(1, twiddle(1) * (odd - turned));
+        output(2, twiddle(2) * (even - sum));
+        output(3, twiddle(3) * (odd + turned));
+    }
+}
+
+struct Parts {
+    float *re, *im;
+};
+
+// Transforms n / 2 complex points at x; y is as much room. The result lies at the one returned.
+inline Parts transform(const FftView& fft, Parts x, Parts y) {
+    const std::size_t points = fft.n / 2;
+    const float* twiddles = fft.twiddles;
+    std::size_t stride = 1;
+    for (; points / stride >= 4; stride *= 4, twiddles += 6 * (points / 4)) {
+        constexpr int kFour = kLanes < 4 ? kLanes : 4;
+        const auto run = stride == 1 ? pass<1> : stride == 4 ? pass<kFour> : pass<kLanes>;
+        run(points, stride, twiddles, x.re, x.im, y.re, y.im);
+        const Parts result = y;
+        y = x;
+        x = result;
+    }
+    if (points / stride == 2) {
+        for (std::size_t q = 0; q < stride; q += kLanes) {
+            const auto add = [&](const float* from, float* to) __attribute__((always_inline)) {
+                const V a = load<kLanes>(from + q), b = load<kLanes>(from + q + stride);
+                store<kLanes>(to + q, a + b);
+                store<kLanes>(to + q + stride, a - b);
+            };
+            add(x.re, y.re);
+            add(x.im, y.im);
+        }
+        return y;
+    }
+    return x;
+}
+
+// Bins (n / 2 + 1) of n windowed samples.
+inline void spectrum(const FftView& fft, const float* __restrict x, const float* __restrict window,
+                     float* __restrict re, float* __restrict im, float* __restrict scratch) {
+    const std::size_t points = fft.n / 2;
+    const float *cosine = fft.turns, *sine = fft.turns + points / 2 + 1;
+    const Parts packed{scratch, scratch + points};
+    for (std::size_t i = 0; i < points; ++i) {
+        packed.re[i] = x[2 * i] * window[2 * i];
+        packed.im[i] = x[2 * i + 1] * window[2 * i + 1];
+    }
+    const Parts z = transform(fft, packed, {scratch + 2 * points, scratch + 3 * points});
+    re[0] = z.re[0] + z.im[0];
+    re[points] = z.re[0] - z.im[0];
+    im[0] = im[points] = 0.0f;
+    for (std::size_t k = 1; k <= points / 2; ++k) {
+        const std::size_t mirrored = points - k;
+        const float even_re = 0.5f * (z.re[k] + z.re[mirrored]), even_im = 0.5f * (z.im[k] - z.im[mirrored]);
+        const float odd_re = 0.5f * (z.im[k] + z.im[mirrored]), odd_im = 0.5f * (z.re[mirrored] - z.re[k]);
+        const float turned_re = cosine[k] * odd_re - sine[k] * odd_im;
+        const float turned_im = cosine[k] * odd_im + sine[k] * odd_re;
+        re[k] = even_re + turned_re;
+        im[k] = even_im + turned_im;
+        re[mirrored] = even_re - turned_re;
+        im[mirrored] = turned_im - even_im;
+    }
+}
+
+// Adds the n samples of bins (n / 2 + 1), windowed and scaled by n / 2 (which the window takes out), to sum.
+inline void overlap_add(const FftView& fft, const float* __restrict re, const float* __restrict im,
+                        const float* __restrict window, float* __restrict sum, float* __restrict scratch) {
+    const std::size_t points = fft.n / 2;
+    const float *cosine = fft.turns, *sine = fft.turns + points / 2 + 1;
+    const Parts packed{scratch, scratch + points};
+    packed.re[0] = 0.5f * (re[0] + re[points]);
+    packed.im[0] = 0.5f * (re[0] - re[points]);
+    for (std::size_t k = 1; k <= points / 2; ++k) {
+        const std::size_t mirrored = points - k;
+        const float even_re = 0.5f * (re[k] + re[mirrored]), even_im = 0.5f * (im[k] - im[mirrored]);
+        const float half_re = 0.5f * (re[k] - re[mirrored]), half_im = 0.5f * (im[k] + im[mirrored]);
+        const float odd_re = cosine[k] * half_re + sine[k] * half_im;
+        const float odd_im = cosine[k] * half_im - sine[k] * half_re;
+        packed.re[k] = even_re - odd_im;
+        packed.im[k] = even_im + odd_re;
+        packed.re[mirrored] = even_re + odd_im;
+        packed.im[mirrored] = odd_re - even_im;
+    }
+    // Real and imaginary part exchanged, before and after, make the inverse of the transform.
+    const Parts z = transform(fft, {packed.im, packed.re}, {scratch + 2 * points, scratch + 3 * points});
+    for (std::size_t i = 0; i < points; ++i) {
+        sum[2 * i] += z.im[i] * window[2 * i];
+        sum[2 * i + 1] += z.re[i] * window[2 * i + 1];
+    }
+}
+
+inline void magnitudes(std::size_t n, const float* __restrict re, const float* __restrict im, float* __restrict y) {
+    for (std::size_t i = 0; i < n; ++i)
+        y[i] = __builtin_sqrtf(re[i] * re[i] + im[i] * im[i]);
+}
+
+} // namespace lanewise::LANEWISE_ISA
