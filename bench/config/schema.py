@@ -55,7 +55,8 @@ class Data(Section):
     corpus: str = "embedded"
     """`embedded`, or recordings of 16 kHz mono: `folder:PATH`, `ljspeech:PATH`, `jsut:PATH`."""
     cache: str | None = None
-    """Folder of cached features, dense models and arms; by default `cache` in the study's folder."""
+    """Folder of cached features, dense models and arms; by default `cache` in the study's folder. One elsewhere, which
+    studies can share, has to be allowed by whoever runs the file: `--allow-cache DIR`."""
 
 
 class Model(Section):
