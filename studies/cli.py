@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.options import allow_cache
 from bench.errors import UsageError
 from bench.progress import say
 from studies.folder import StudyFolder, find
@@ -65,6 +66,7 @@ def sweep() -> None:
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
@@ -120,6 +122,7 @@ def run(
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
@@ -210,6 +213,7 @@ def stop(study: str | None, now: bool, storage: str | None, out: Path | None) ->
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_WORKERS
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
@@ -262,10 +266,12 @@ def _dry_run(
 ) -> int:
     from studies.dryrun import plan_rows, plan_text
     from studies.plan import plan
-    from studies.run import open_store
+    from studies.run import check_caches, open_store
 
+    planned = plan(study, trials)
+    check_caches(study, planned, folder)
     known = open_store(study, folder, storage).rows() if folder.holds(study) else []
-    rows = plan_rows(plan(study, trials), known)
+    rows = plan_rows(planned, known)
     click.echo(json.dumps(rows, indent=1) if as_json else plan_text(study, folder, rows, workers))
     return 0
 

@@ -17,6 +17,11 @@
 | `margins` | what counts as "on a par", fixed before anything runs |
 | `baselines` | whether dense-continued, small-dense and a random mask per sparsity are added |
 | `fast` | a partial study file laid over this one by `--fast`; `arms` may list the names to keep |
+
+A study file may come from someone else. Paths in it (`data.corpus`, `model.init`) start at the working directory, as
+those of a command line do, and are read only: recordings and safetensors, nothing that is run. Plug-ins are code: they
+lie beside the file and nowhere else. What is written lies in the study's folder; a `data.cache` elsewhere is refused
+unless the command says `--allow-cache DIR`.
 """
 
 import re

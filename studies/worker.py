@@ -63,7 +63,7 @@ def work(
     """Run waiting trials one after another until there is none or the study is stopped.
 
     A worker that finds none waiting first makes sure that trials of other hosts live: those of a host that vanished
-    are continued here.
+    are continued here. One that only times stays until every trial has ended, whoever trains them and however late.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def work(
                     # Not the trial's failure (that is in its record) but the harness's: give the trial back, and stop.
                     store.release(claim, me, f"{type(error).__name__}: {error}")
                     raise
-        elif store.unsure() or (timing == "only" and any(row.state == "running" for row in store.rows())):
+        elif store.unsure() or (timing == "only" and store.left()):
             if not said:
-                say("nothing waits; watching the trials that run elsewhere")
+                say("nothing waits; watching the trials that run elsewhere (`lanewise sweep stop` ends this)")
                 said = True
             time.sleep(_IDLE_S)
         else:

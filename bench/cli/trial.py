@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.options import allow_cache
 from bench.errors import LanewiseError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _SHOWN = (
 @click.option(
     "--tracking-uri", metavar="URI", help="MLflow store; default MLFLOW_TRACKING_URI, or SQLite in the folder."
 )
+@allow_cache
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and do nothing.")
 @click.option("--keys", is_flag=True, help="Print every key with its values, default and meaning.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout: the record, the plan or the keys.")

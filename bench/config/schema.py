@@ -61,7 +61,8 @@ class Data(Section):
     noise: str = "embedded"
     """What the enhancer's clean speech is mixed with: `embedded`, or recordings of noise, `folder:PATH`."""
     cache: str | None = None
-    """Folder of cached features, dense models and arms; by default `cache` in the study's folder."""
+    """Folder of cached features, dense models and arms; by default `cache` in the study's folder. One elsewhere, which
+    studies can share, has to be allowed by whoever runs the file: `--allow-cache DIR`."""
 
 
 class Model(Section):
