@@ -15,8 +15,9 @@ import pandas as pd
 import yaml
 
 from bench.errors import LanewiseError
+from bench.trial.record import SCHEMA
 
-SCHEMA = 2
+
 BASELINE = "dense-continued"
 NOT_SCORES = {"id", "audio", "reasons"}
 
