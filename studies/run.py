@@ -115,9 +115,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
                 say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
     rows = store.rows()
     if all(ended(row) for row in rows):
-        if (
-            recordings and study.task == "vocoder"
-        ):  # what an enhancer is compared with lies in its own rows: the noisy input
+        if recordings and study.task == "vocoder":
             from studies.references import ensure_references
 
             ensure_references(dense_config(study), folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
+from bench.data.mixtures import evenly
 from bench.data.noisy_corpora import NoisyCorpus
 from bench.trial import corpus
 from bench.trial.cache import StageCache
@@ -82,6 +83,13 @@ class Trial:
     def valid_ids(self) -> list[str]:
         """Ids of the validation clips of the validation NLL."""
         return self.recordings.ids("valid", self.config.measure.valid_clips)
+
+    @property
+    def valid_names(self) -> list[str]:
+        """What the validation loss is of: ids of clips or, of an enhancer, of noisy ones."""
+        if self.config.task == "enhancer":
+            return [pair.id for pair in evenly(self.mixtures.valid, self.config.measure.valid_clips)]
+        return self.valid_ids
 
     @property
     def arch(self) -> "Arch":

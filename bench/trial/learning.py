@@ -82,7 +82,10 @@ class Arm:
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
 
     def as_packed(self) -> "AsPacked":
-        """Return what the packer of vocoders gets: of tile `unit` the smaller dense model, of a tile of one's own its kernel's."""
+        """Return what the packer of vocoders gets.
+
+        Of tile `unit` it is the smaller dense model, of a tile of one's own that of its kernel.
+        """
         from bench.sparsity.shrink import masked_units, shrink
         from bench.sparsity.tile import UNIT, Tile
 
@@ -172,7 +175,7 @@ def _arm(trial: Trial) -> Arm:
         "data": trial.mixtures.content_hash if trial.config.task == "enhancer" else trial.recordings.hash,
         "settings": settings,
         "validate_every": trial.config.train.validate_every,
-        "valid": trial.valid_ids,
+        "valid": trial.valid_names,
         "seed": trial.config.seed.recover,
         "version": VERSION,
     }

@@ -68,10 +68,10 @@ TRIAL_METRICS = {
     ),
 }
 """Metrics with one value for the whole trial, by task; an enhancer has also `size.<encoding>` and `accel.<name>.*`, by
-what encodings and accelerators there are. `valid.loss` is NLL in bits, or minus the improvement of SI-SDR in dB.
-`size.compression` is dense float32 bytes over those of the smallest encoding. `valid.loss.*` are of the dense start, after the penalised phase and
-after pruning: what the penalty costs and what pruning costs stay apart. `train.tuned` is the value of `tune.key` that
-validation chose."""
+what encodings and accelerators there are. `valid.loss` is NLL in bits, or minus the improvement of SI-SDR in dB;
+`valid.loss.*` are of the dense start, after the penalised phase and after pruning: what the penalty costs and what
+pruning costs stay apart. `train.tuned` is the value of `tune.key` that validation chose. `size.compression` is dense
+float32 bytes over those of the smallest encoding."""
 
 Scalar = str | int | float | bool | None
 

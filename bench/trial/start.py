@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from bench.config.checkpoints import checkpoint_path
-from bench.data.mixtures import Pair
+from bench.data.mixtures import evenly
 from bench.learn.enhancer_task import enhancer_task
 from bench.learn.noisy import training_mixtures
 from bench.learn.task import Task, vocoder
@@ -71,7 +70,7 @@ def _enhancer(trial: Trial) -> Start:
     model = in_arithmetic(trial, checkpoint.load_enhancer(checkpoint_path(trial.config.model.init, "enhancer"))[0])
     if isinstance(model, QuantisedEnhancer):
         model.calibrate(torch.from_numpy(source(_CALIBRATION_STEP, seed)[0]))
-    valid = [pair.load() for pair in drawn(trial.mixtures.valid, trial.config.measure.valid_clips)]
+    valid = [pair.load() for pair in evenly(trial.mixtures.valid, trial.config.measure.valid_clips)]
     task = enhancer_task(model, source, valid, train.loss, seed)
     return Start(
         model.train(), task, lambda path, meta: checkpoint.save_enhancer(path, model, meta), asdict(model.arch)
@@ -84,17 +83,3 @@ def in_arithmetic(trial: Trial, model: Enhancer) -> Enhancer:
     if quant.kind == "none":
         return model
     return quantise(model, Quantisation(quant.weights, quant.activations))
-
-
-def drawn(pairs: list[Pair], count: int | None) -> list[Pair]:
-    """Return `count` of the pairs, always the same ones, evenly over conditions, noises and ratios."""
-    if count is None or count >= len(pairs):
-        return pairs
-    order = np.random.default_rng(0).permutation(len(pairs))
-    groups: dict[tuple[str, str, float | None], list[int]] = {}
-    for index in order:
-        pair = pairs[index]
-        groups.setdefault((pair.condition, pair.kind, pair.snr_db), []).append(int(index))
-    queues = [groups[key] for key in sorted(groups, key=str)]
-    rounds = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
-    return [pairs[index] for index in sorted(rounds[:count])]
