@@ -2,7 +2,7 @@
 
 import json
 import os
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,16 +111,12 @@ class Enhancer:
 
     def time_frames(self, frames: int = _TIMED_FRAMES) -> float:
         """Nanoseconds of one run over `frames` hops of fixed noise, samples to samples."""
-        return float(self._native.run_ns(self._timed(frames)))
+        return float(self._native.run_ns(_noise(frames * self.hop)))
 
     def parts_us(self, frames: int = _TIMED_FRAMES) -> dict[str, float]:
         """Microseconds per frame of each part, from a run that reads the clock after each; they add up to that run."""
-        parts_ns = self._native.parts_ns(self._timed(frames))
+        parts_ns = self._native.parts_ns(_noise(frames * self.hop))
         return {name: ns / frames / 1e3 for name, ns in zip(PARTS, parts_ns, strict=True)}
-
-    def _timed(self, frames: int) -> Floats:
-        noise = np.random.default_rng(0).normal(0, 0.1, frames * self.hop)
-        return noise.astype(np.float32)
 
 
 class EnhancerStream:
@@ -142,6 +138,11 @@ class EnhancerStream:
         if samples.shape != (self._hop,):
             raise LanewiseError(f"hop has shape {samples.shape}, this model takes ({self._hop},) at a time")
         return np.asarray(self._native.push(_finite(samples, "hop")))
+
+
+@lru_cache(maxsize=8)
+def _noise(samples: int) -> Floats:
+    return np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
 
 
 def _finite(values: Floats, what: str) -> Floats:

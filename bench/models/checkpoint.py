@@ -33,6 +33,15 @@ def save_enhancer(path: Path, model: Enhancer, meta: dict[str, Any]) -> None:
     _save(path, ENHANCER_KIND, asdict(model.arch) | own, model, meta)
 
 
+def task(path: Path | str) -> str | None:
+    """Return what a checkpoint's header says that it is, "vocoder" or "enhancer"; None where loading would say why."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return _WORDS.get((file.metadata() or {}).get("kind", ""))
+    except (SafetensorError, OSError):
+        return None
+
+
 def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
     """Read a vocoder and its provenance.
 

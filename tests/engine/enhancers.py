@@ -8,7 +8,7 @@ import numpy.typing as npt
 from bench.engine.pack_enhancer import shapes
 
 Tensors = dict[str, npt.NDArray[np.float32]]
-SMALL = {"cell": "lstm", "layers": 2, "hidden0": 40, "hidden1": 40, "fc": 24, "mels": 32}
+SMALL: dict[str, Any] = {"cell": "lstm", "layers": 2, "hidden0": 40, "hidden1": 40, "fc": 36, "mels": 32}
 
 
 def random_enhancer(rng: np.random.Generator, **sizes: Any) -> tuple[dict[str, Any], Tensors]:
@@ -31,4 +31,4 @@ def noisy(rng: np.random.Generator, samples: int) -> npt.NDArray[np.float32]:
     """Noise whose loudness wanders, with a silence in it."""
     audio = rng.normal(0, 0.1, samples) * (1 + np.sin(np.arange(samples) / 700.0))
     audio[samples // 2 : samples // 2 + samples // 8] = 0.0
-    return audio.astype(np.float32)
+    return np.asarray(audio, dtype=np.float32)

@@ -1,5 +1,5 @@
 // exp, log, sigmoid and tanh on vectors. Largest errors found by tests/engine/test_math.py over every ISA:
-// exp 2e-7 relative, log 1.2e-7 of the greater of 1 and the result, sigmoid 1.2e-7 and tanh 2.4e-7 absolute.
+// exp 2e-7 relative, log 1e-7 of the greater of 1 and the result, sigmoid 1.2e-7 and tanh 2.4e-7 absolute.
 #pragma once
 
 #include "simd.hpp"
