@@ -25,7 +25,7 @@ def quantised(cell: Any, weights: Any) -> QuantisedEnhancer:
     with torch.no_grad():
         for key, _ in matrices(model.arch).values():
             weights_ = model.get_parameter(key)
-            weights_ *= 4 * (torch.rand_like(weights_) < 0.4)
+            weights_.mul_(4 * (torch.rand_like(weights_) < 0.4))
             weights_[3] = 0
         for key, value in model.named_parameters():
             if key.endswith("bias"):
@@ -73,7 +73,7 @@ def test_read_back_it_computes_the_same_integers(cell: str, weights: str) -> Non
     for layer in layers:
         np.testing.assert_array_equal(interpreter.get_tensor(stored[f"{layer.name}.weights"]), layer.integers)
         if layer.fed_by is None:
-            fed = rng.integers(-127, 128, layer.integers.shape[1]).astype(np.int8)
+            fed = np.asarray(rng.integers(-127, 128, layer.integers.shape[1]), np.int8)
             interpreter.set_tensor(inputs[f"{layer.name}.in"]["index"], fed[None])
         else:
             fed = expected[layer.fed_by]

@@ -23,7 +23,7 @@ def network(hidden: int, density: float = 1.0) -> QuantisedEnhancer:
     with torch.no_grad():
         for key, _ in matrices(model.arch).values():
             weights = model.get_parameter(key)
-            weights *= torch.rand_like(weights) < density
+            weights.mul_(torch.rand_like(weights) < density)
     return quantise(model, Quantisation())
 
 
