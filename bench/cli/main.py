@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bench.cli.score_enhancer:command",
         "Score a trained enhancer on noisy speech, before and after.",
     ),
+    "footprint": (
+        "bench.cli.footprint:command",
+        "Size of an enhancer as stored, and its speed on assumed accelerators.",
+    ),
     "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
     "tracking": ("studies.mirroring:tracking", "Rebuild a study's mirror in MLflow from its records."),
     "dashboard": ("studies.dashboard:command", "Open MLflow (and optuna-dashboard) on a study."),
