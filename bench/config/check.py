@@ -8,6 +8,7 @@ from bench.config.check_methods import (
     check_delta,
     check_kinds,
     complete_options,
+    controlled,
     pulls,
     resolve_tune,
     sparsity_of,
@@ -69,7 +70,6 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
     _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
-    controlled = pulls(config) and reg.lambda_ == "controlled"
     sparsity = sparsity_of(config)
     target = reg.target if reg.target is not None else (sparsity / 2 if sparsity else None)
     reg_options = complete_options(config, "regularizer", complain)
@@ -80,7 +80,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
             "reg": reg.model_copy(
                 update={
                     "tile": reg_tile if on else None,
-                    "target": target if controlled else None,
+                    "target": target if controlled(config) else None,
                     "options": reg_options,
                 }
             ),

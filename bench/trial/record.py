@@ -34,6 +34,7 @@ TRIAL_METRICS = (
     "valid.loss.start",
     "valid.loss.penalised",
     "valid.loss.pruned",
+    "valid.loss.restarted",
     "train.lambda",
     "train.tuned",
     "speed.rtf",
@@ -48,8 +49,9 @@ TRIAL_METRICS = (
     "size.nonzeros",
     "sparsity.achieved",
 )
-"""Metrics with one value for the whole trial. `valid.loss.*` are of the dense start, after the penalised phase and
-after pruning: what the penalty costs and what pruning costs stay apart. `train.tuned` is the value of `tune.key` that
+"""Metrics with one value for the whole trial. `valid.loss.*` are of the dense start, after the penalised phase,
+after pruning, and after the kept weights were put back or drawn anew (`recover.kind` rewind, scratch): what the penalty
+costs, what pruning costs and what a restart costs stay apart. `train.tuned` is the value of `tune.key` that
 validation chose."""
 
 Scalar = str | int | float | bool | None

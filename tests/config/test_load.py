@@ -286,8 +286,9 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.groups import TileGroups, magnitude_masks
+    from bench.sparsity.groups import TileGroups
     from bench.sparsity.tile import Tile
+    from tests.sparsity.magnitude import magnitude_masks
 
     weight = torch.randn(3 * 24, 24)
     for tile in ("1x1", "4x1", "16x1", "1x8", "column", "gate-column"):
