@@ -7,6 +7,7 @@ from bench.config.check_methods import (
     check_kinds,
     check_matrices,
     complete_options,
+    controlled,
     is_recurrent,
     pulls,
     resolve_tune,
@@ -67,7 +68,6 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
     _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
-    controlled = pulls(config) and reg.lambda_ == "controlled"
     sparsity = sparsity_of(config)
     target = reg.target if reg.target is not None else (sparsity / 2 if sparsity else None)
     reg_options = complete_options(config, "regularizer", complain)
@@ -78,7 +78,7 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
             "reg": reg.model_copy(
                 update={
                     "tile": reg_tile if on else None,
-                    "target": target if controlled else None,
+                    "target": target if controlled(config) else None,
                     "options": reg_options,
                 }
             ),

@@ -21,6 +21,7 @@ from bench.sparsity.scope import Scope
 from bench.sparsity.tile import Tile
 
 UNIT = "unit"
+CONTROLLED = "controlled"
 PLAIN = ("1x1", "row", "column", "gate-column", UNIT)
 """Pruning tiles for which the order of hidden units makes no difference."""
 
@@ -71,11 +72,12 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
             "prune.sparsity",
             f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random",
         )
-    if pulls(config) and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
+    _check_strength(config, complain)
+    if controlled(config) and reg.target is None and not sparsity_of(config):
         complain(
             "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
         )
-    if reg.target is not None and (not pulls(config) or reg.lambda_ != "controlled"):
+    if reg.target is not None and not controlled(config):
         complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
     if prune.keep_diagonal and not any(map(is_recurrent, prune.matrices)):
         complain(
@@ -123,13 +125,35 @@ def pulls(config: TrialConfig) -> bool:
     return method is not None and method.weights
 
 
+def controlled(config: TrialConfig) -> bool:
+    """Say whether lambda is steered to a share of zero groups."""
+    method = info(config, "regularizer")
+    return pulls(config) and method is not None and method.strength == "controlled" and config.reg.lambda_ == CONTROLLED
+
+
+def _check_strength(config: TrialConfig, complain: Findings) -> None:
+    """Check lambda against what the regularizer makes of it."""
+    method, given = info(config, "regularizer"), config.reg.lambda_
+    if method is None or not method.weights:
+        return
+    if method.strength == "none" and given != CONTROLLED:
+        complain("reg.lambda", f"got {given}, but reg.kind {method.name!r} has no lambda; leave it out")
+    tuned = (config.tune.size or config.tune.grid) and (config.tune.key or method.main.key) == "reg.lambda"
+    if method.strength == "number" and given == CONTROLLED and not tuned:
+        complain(
+            "reg.lambda",
+            f"missing: reg.kind {method.name!r} cannot be 'controlled'; give a number (or, if it needs none, "
+            "strength='none' in its MethodInfo)",
+        )
+
+
 def _check_weightless(config: TrialConfig, complain: Findings) -> None:
     """Refuse what a regularizer that acts on no weights would ignore, or cannot be combined with."""
     reg = config.reg
     if reg.kind == "none" or pulls(config):
         return
     main = catalogue.info("regularizer", reg.kind).main.key
-    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != "controlled"}
+    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != CONTROLLED}
     for key, given in ignored.items():
         if given:
             complain(f"reg.{key}", f"given, but reg.kind {reg.kind!r} pulls no weights; leave it out (it has {main})")
@@ -298,7 +322,7 @@ def _without_effect(config: TrialConfig, key: str) -> str | None:
     """Say why values of a key would all give the same arm, None if they would not."""
     if key in ("reg.lambda", "reg.target") and config.reg.kind == "none":
         return "changes nothing while reg.kind is 'none'; name another key"
-    if key == "reg.target" and config.reg.lambda_ != "controlled":
+    if key == "reg.target" and config.reg.lambda_ != CONTROLLED:
         return "changes nothing unless reg.lambda is 'controlled'; name another key, such as reg.lambda"
     return None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.learn.arm import ArmPlan, Curves
     from bench.models.wavernn import SubbandWaveRNN
 
-VERSION = 3
+VERSION = 4
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
 
 HOLD = 0.6
@@ -48,7 +48,7 @@ class Arm:
     lambda_
         The lambda used (the last one, if it was controlled); None without a regularizer.
     milestones
-        Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `recovered`.
+        Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `restarted`, `recovered`.
     facts
         What the methods have to say for themselves: thresholds, bits, the order of units.
     task

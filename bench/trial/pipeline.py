@@ -110,10 +110,12 @@ def _learnt(arm: "Arm", record: Record) -> None:
     record.metrics["train.lambda"] = arm.lambda_
     if arm.lambda_ is None:
         record.reasons["train.lambda"] = "no regularizer"
-    for phase in ("start", "penalised", "pruned"):
+    for phase in ("start", "penalised", "pruned", "restarted"):
         record.metrics[f"valid.loss.{phase}"] = arm.milestones.get(phase)
         if phase not in arm.milestones:
-            record.reasons[f"valid.loss.{phase}"] = "the arm has no such phase"
+            restarts = phase == "restarted"
+            why = "recover.kind is finetune: no weights are put back" if restarts else "the arm has no such phase"
+            record.reasons[f"valid.loss.{phase}"] = why
     if arm.tuned is not None:
         tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
         record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"

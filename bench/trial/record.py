@@ -38,6 +38,7 @@ _COMMON_METRICS = (
     "valid.loss.start",
     "valid.loss.penalised",
     "valid.loss.pruned",
+    "valid.loss.restarted",
     "train.lambda",
     "train.tuned",
     "speed.rtf",
@@ -69,9 +70,9 @@ TRIAL_METRICS = {
 }
 """Metrics with one value for the whole trial, by task; an enhancer has also `size.<encoding>` and `accel.<name>.*`, by
 what encodings and accelerators there are. `valid.loss` is NLL in bits, or minus the improvement of SI-SDR in dB;
-`valid.loss.*` are of the dense start, after the penalised phase and after pruning: what the penalty costs and what
-pruning costs stay apart. `train.tuned` is the value of `tune.key` that validation chose. `size.compression` is dense
-float32 bytes over those of the smallest encoding."""
+`valid.loss.*` are of the dense start, after the penalised phase, after pruning, and after the kept weights were put
+back or drawn anew (`recover.kind` rewind, scratch): what each costs stays apart. `train.tuned` is the value of
+`tune.key` that validation chose. `size.compression` is dense float32 bytes over those of the smallest encoding."""
 
 Scalar = str | int | float | bool | None
 

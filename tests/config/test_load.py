@@ -55,8 +55,8 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("prune:\n  sparsity: '0.5'\n", ["t.yaml:2: prune.sparsity: got '0.5', expected a valid number"]),
         ("train:\n  steps: 1.5\n", ["t.yaml:2: train.steps: got 1.5, expected a valid integer"]),
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
-        ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, seconds, loss, lr, "
-                        "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
+        ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, "
+                        "seconds, loss, lr, dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
         ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, or "
                                      "'controlled'"]),
         ("prune:\n  matrices:\n    - gru.recurrent\n    - gru.recurent\n", [
@@ -286,8 +286,9 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.groups import TileGroups, magnitude_masks
+    from bench.sparsity.groups import TileGroups
     from bench.sparsity.tile import Tile
+    from tests.sparsity.magnitude import magnitude_masks
 
     weight = torch.randn(3 * 24, 24)
     for tile in ("1x1", "4x1", "16x1", "1x8", "column", "gate-column"):

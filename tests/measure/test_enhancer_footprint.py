@@ -5,9 +5,10 @@ import torch
 from bench.measure.enhancer_footprint import dense_f32_bytes, enhancer_footprint, peak_activation_bytes
 from bench.models.enhancer import Enhancer, EnhancerArch, matrices
 from bench.models.quantised import Quantisation, quantise
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.masks import apply_masks_
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 
 def test_dense_float_size_is_the_published_one() -> None:
