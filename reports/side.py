@@ -26,6 +26,7 @@ class Side:
     ----------
     name : how it was named
     task : of its records
+    arms : names, in the report's order
     margins : metric key -> largest loss that still counts as on a par
     scores : arm -> quality metric key -> seed -> utterance -> score, None where missing
     figures : arm -> speed or size key -> estimate
@@ -35,16 +36,12 @@ class Side:
 
     name: str
     task: str
+    arms: tuple[str, ...]
     margins: Mapping[str, float]
     scores: Mapping[str, Mapping[str, BySeed]]
     figures: Mapping[str, Mapping[str, Estimate]]
     stable: tuple[str, ...]
     hosts: Mapping[str, str]
-
-    @property
-    def arms(self) -> list[str]:
-        """Names of the arms, in the report's order."""
-        return list(self.figures)
 
 
 def read_side(given: str, runs: Path) -> Side:
@@ -93,7 +90,7 @@ def _kept(path: Path) -> Side:
             arm: {key: _estimate(found) for key, found in figures.items()}
             for arm, figures in content["figures"].items()
         }
-        return Side(**content | {"stable": tuple(content["stable"])})
+        return Side(**content | {key: tuple(content[key]) for key in ("arms", "stable")})
     except (TypeError, KeyError, AttributeError) as error:
         raise LanewiseError(f"{path}: is a damaged baseline ({error}); write it again with `--keep`") from error
 
@@ -111,6 +108,7 @@ def _side(analysis: Analysis, name: str) -> Side:
     return Side(
         name=name,
         task=analysis.task.name,
+        arms=analysis.arms,
         margins=dict(analysis.margins),
         scores={
             arm: {key: analysis.scores[arm, key] for key in keys if (arm, key) in analysis.scores}
