@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import LanewiseError
-from reports.columns import PRIMARY, SIZE, SPEED, Column, quality_columns
+from reports.columns import Column, quality_columns, trial_columns
 from reports.compare import (
-    MARGINS,
     Difference,
     Estimate,
     Scores,
@@ -21,19 +20,20 @@ from reports.compare import (
     not_worse_than_best,
     score_tables,
 )
-from reports.loader import BASELINE, Study
-from reports.speed import is_stable, speed_estimate
+from reports.loader import BASELINE, NOISY, Study
+from reports.speed import is_stable, speed_estimate, theoretical
+from reports.tasks import Task
 
-REFERENCE_ORDER = ("recording", "copy-synthesis", "griffin-lim")
+REFERENCE_ORDER = ("recording", "copy-synthesis", "griffin-lim", NOISY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object for all outputs: compared, and cached on, by identity
 class Analysis:
     """A study with its estimates, differences and marks.
 
     Attributes
     ----------
-    arms : the baseline first, then by mean NLL (missing last), then by name
+    arms : the baseline first, then by the primary metric, best first (missing last), then by name
     columns : metrics that the study has, quality then speed then size
     estimates : (arm or reference system, metric key) -> mean with interval
     differences : (arm, quality metric key) -> paired difference to dense-continued
@@ -53,6 +53,16 @@ class Analysis:
     marked: Mapping[str, frozenset[str]]
     unmeasured: Mapping[str, str]
     unstable: frozenset[str]
+
+    @property
+    def task(self) -> Task:
+        """What the study is about."""
+        return self.study.task
+
+    @property
+    def primary(self) -> str:
+        """Key of the metric that decides."""
+        return self.study.task.primary
 
     def column(self, key: str) -> Column | None:
         """The column of a metric, or None where the study lacks it."""
@@ -80,8 +90,9 @@ class Analysis:
 
 def analyse(study: Study) -> Analysis:
     """Estimate, compare and mark everything once."""
-    margins = _margins(study.about)
-    quality = quality_columns()
+    margins = _margins(study.about, study.task)
+    quality = quality_columns(study.task)
+    speed, size = trial_columns(study.trials.columns)
     scores = score_tables(study.utterances)
     reference_scores = score_tables(study.references.assign(seed=""))
     estimates = {key: estimate(table) for key, table in scores.items()}
@@ -90,11 +101,12 @@ def analyse(study: Study) -> Analysis:
     timings = {str(arm): timing for arm, timing in study.timing.groupby("arm")}
     for arm in study.arms:
         timing = timings.get(arm, study.timing.iloc[:0])
-        for column in (*SPEED, *SIZE):
+        for column in (*speed, *size):
             estimates[arm, column.key] = speed_estimate(study.of_arm(arm), timing, column.key)
+        estimates[arm, "speed.theory"] = theoretical(study, arm, BASELINE)
     measured = {key for (arm, key) in scores if estimates[arm, key].n}
-    columns = [column for column in quality if column.key in measured or column.key == PRIMARY]
-    columns += [c for c in (*SPEED, *SIZE) if any(estimates[arm, c.key].n for arm in study.arms)]
+    columns = [column for column in quality if column.key in measured or column.key == study.task.primary]
+    columns += [c for c in (*speed, *size) if any(estimates[arm, c.key].n for arm in study.arms)]
     differences = {
         (arm, column.key): difference(scores, arm, BASELINE, column, margins.get(column.key))
         for arm in study.arms
@@ -104,12 +116,12 @@ def analyse(study: Study) -> Analysis:
     unstable = frozenset(arm for arm in study.arms if not _all_stable(study.of_arm(arm)))
     timed = [arm for arm in study.arms if arm not in unstable]
     marked = {c.key: frozenset(not_worse_than_best(scores, study.arms, c)) for c in columns if c in quality}
-    marked |= {c.key: _overlapping_best(estimates, timed, c) for c in columns if c in SPEED}
-    marked |= {c.key: _exactly_best(estimates, study.arms, c) for c in columns if c in SIZE}
+    marked |= {c.key: _overlapping_best(estimates, timed, c) for c in columns if c in speed and c.sign}
+    marked |= {c.key: _exactly_best(estimates, study.arms, c) for c in columns if c in size}
     return Analysis(
         study=study,
-        arms=_ordered(study.arms, estimates),
-        references=_reference_names(study.references),
+        arms=_ordered(study.arms, estimates, study.task),
+        references=_reference_names(study.systems),
         columns=tuple(columns),
         margins=margins,
         scores=scores,
@@ -121,12 +133,12 @@ def analyse(study: Study) -> Analysis:
     )
 
 
-def _margins(about: Mapping[str, Any]) -> dict[str, float]:
+def _margins(about: Mapping[str, Any], task: Task) -> dict[str, float]:
     """Non-inferiority margins: the defaults, replaced by those that the study fixed before it ran."""
     given = about.get("margins") or {}
     if not isinstance(given, Mapping):
         raise LanewiseError(f"margins of the study: expected a mapping of metric to number, got {given!r}")
-    margins = dict(MARGINS)
+    margins = dict(task.margins)
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise LanewiseError(f"margin of {name!r} in the study: expected a number above 0, got {value!r}")
@@ -135,17 +147,16 @@ def _margins(about: Mapping[str, Any]) -> dict[str, float]:
     return margins
 
 
-def _ordered(arms: list[str], estimates: Mapping[tuple[str, str], Estimate]) -> tuple[str, ...]:
+def _ordered(arms: list[str], estimates: Mapping[tuple[str, str], Estimate], task: Task) -> tuple[str, ...]:
     def key(arm: str) -> tuple[bool, bool, float, str]:
-        known = estimates.get((arm, PRIMARY))
+        known = estimates.get((arm, task.primary))
         missing = known is None or math.isnan(known.value)
-        return arm != BASELINE, missing, 0.0 if missing or known is None else known.value, arm
+        return arm != BASELINE, missing, 0.0 if missing or known is None else -task.sign * known.value, arm
 
     return tuple(sorted(arms, key=key))
 
 
-def _reference_names(references: pd.DataFrame) -> tuple[str, ...]:
-    present = list(dict.fromkeys(references["arm"]))
+def _reference_names(present: list[str]) -> tuple[str, ...]:
     known = [name for name in REFERENCE_ORDER if name in present]
     return tuple(known + [name for name in present if name not in known])
 

@@ -9,7 +9,7 @@ from reports.figures.all import draw_all
 from reports.headline import Sentence, headline
 from reports.loader import load_study
 from reports.page import render
-from reports.tables import write_csv, write_latex, write_markdown
+from reports.tables import write_conditions, write_csv, write_latex, write_markdown
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Report:
 
 
 def build_report(study_dir: Path, out_dir: Path | None = None) -> Path:
-    """Write `report.html`, `table.csv/.md/.tex` and `figures/` for a study; returns the page's path.
+    """Write a study's `report.html`, `table.csv/.md/.tex` and `figures/`; returns the page's path.
+
+    A study of noisy speech has a `conditions.csv` too.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def make_report(study_dir: Path, out_dir: Path | None = None) -> Report:
         (out / "table.csv").write_text(write_csv(analysis), encoding="utf-8")
         (out / "table.md").write_text(write_markdown(analysis), encoding="utf-8")
         (out / "table.tex").write_text(write_latex(analysis), encoding="utf-8")
+        if not analysis.study.clips.empty:
+            (out / "conditions.csv").write_text(write_conditions(analysis), encoding="utf-8")
         figures = draw_all(analysis, out / "figures")
         page = out / "report.html"
         page.write_text(render(analysis, figures), encoding="utf-8")

@@ -14,7 +14,6 @@ import pandas as pd
 from bench.measure.statistics import FEWEST_SEEDS, Interval, arm_difference, mean_interval, seed_interval
 from reports.columns import Column
 
-MARGINS: Mapping[str, float] = {"quality.nll_bits": 0.02, "quality.pesq_wb": 0.10, "quality.dnsmos_ovr": 0.05}
 # Below six pairs even a sign test cannot reach 5 % two-sided (2 * 2**-5 = 0.0625), so nothing may be called.
 MIN_PAIRS = 6
 OVER_SEEDS = "over seeds"

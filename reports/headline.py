@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reports.analysis import Analysis
-from reports.columns import PRIMARY
+from reports.columns import NOT_DEPLOYABLE, Column
 from reports.compare import Difference, difference, disjoint
 from reports.loader import BASELINE
 
@@ -14,10 +14,6 @@ DEMO = "demo"
 SHORT_STEPS = 1000  # measured: recoveries of a few hundred steps separate structures but are far from converged
 CONTROLS = ("small-dense", "random")
 _INDISTINCT = ", which are not distinguishable (their RTF intervals overlap)"
-FLATTERY = (
-    "PESQ, STOI, ESTOI, MCD and DNSMOS flatter Griffin-Lim, which keeps the true magnitudes, and punish a model that "
-    "samples. Judge a WaveRNN by its NLL first, by its distance to dense-continued second, and then by your ears."
-)
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,7 @@ def headline(analysis: Analysis) -> list[Sentence]:
         *_verdict(analysis),
         *_short(analysis),
         *_controls(analysis),
+        *_memory(analysis),
         *_open(analysis),
         *_missing(analysis),
         Sentence("context", _context(analysis)),
@@ -59,12 +56,12 @@ def _verdict(analysis: Analysis) -> Iterator[Sentence]:
     if not pruned:
         yield Sentence("verdict", "No verdict: no pruned arm finished.")
         return
-    margin = analysis.margins[PRIMARY]
+    margin, unit = analysis.margins[analysis.primary], analysis.task.unit
     level = [arm for arm in pruned if _difference(analysis, arm).verdict in ("better", "non-inferior")]
     told = _fastest(analysis, level)
     if told:
         better = all(_difference(analysis, arm).verdict == "better" for arm in told)
-        relation = "better than" if better else f"non-inferior to (within {margin:g} bit of)"
+        relation = "better than" if better else f"non-inferior to (within {margin:g} {unit} of)"
         one = len(told) == 1
         text = f"The fastest pruned {'arm that is' if one else 'arms that are'} {relation} {BASELINE} "
         yield Sentence("verdict", text + (f"is {told[0]}." if one else f"are {_listed(told)}{_INDISTINCT}."))
@@ -72,13 +69,15 @@ def _verdict(analysis: Analysis) -> Iterator[Sentence]:
         if not one:
             yield Sentence("detail", _best_of_equals(analysis, told))
     elif level:
-        text = f"Non-inferior to {BASELINE} within {margin:g} bit: {_listed(level)}. Without a stable RTF none of them "
+        text = (
+            f"Non-inferior to {BASELINE} within {margin:g} {unit}: {_listed(level)}. Without a stable RTF none of them "
+        )
         yield Sentence("verdict", text + "can be called fastest.")
     else:
-        yield Sentence("verdict", f"No pruned arm was shown to be non-inferior to {BASELINE} within {margin:g} bit.")
+        yield Sentence("verdict", f"No pruned arm was shown to be non-inferior to {BASELINE} within {margin:g} {unit}.")
         known = [arm for arm in pruned if not math.isnan(_difference(analysis, arm).value)]
         if known:
-            least = min(known, key=lambda arm: _difference(analysis, arm).value)
+            least = max(known, key=lambda arm: analysis.task.sign * _difference(analysis, arm).value)
             told = [least]
             equals = _not_shown_worse(analysis, least, known)
             text = f", not shown to differ from that of {_listed(equals)}" if equals else ""
@@ -118,73 +117,111 @@ def _fastest(analysis: Analysis, arms: list[str]) -> list[str]:
 
 
 def _best_of_equals(analysis: Analysis, arms: list[str]) -> str:
-    """What NLL says of arms that speed does not tell apart."""
-    best = min(arms, key=lambda arm: analysis.value(arm, PRIMARY))
+    """What the primary metric says of arms that speed does not tell apart."""
+    task = analysis.task
+    best = max(arms, key=lambda arm: task.sign * analysis.value(arm, task.primary))
     equals = _not_shown_worse(analysis, best, arms)
     if equals:
+        named = _listed(equals)
         return (
-            f"Nor is the NLL of {best} shown to differ from that of {_listed(equals)}: the study names no best of them."
+            f"Nor is the {task.word} of {best} shown to differ from that of {named}: the study names no best of them."
         )
-    return f"Of these {best} has the lowest NLL."
+    return f"Of these {best} has the {task.best} {task.word}."
 
 
 def _not_shown_worse(analysis: Analysis, best: str, arms: list[str]) -> list[str]:
-    """Those of `arms` whose NLL is not shown to be above that of `best`."""
-    column = analysis.column(PRIMARY)
-    assert column is not None, "a study always has NLL as a column"
+    """Those of `arms` whose primary metric is not shown to be worse than that of `best`."""
+    column = analysis.column(analysis.primary)
+    assert column is not None, "a study always has its primary metric as a column"
     return [arm for arm in arms if arm != best and difference(analysis.scores, arm, best, column).verdict != "worse"]
 
 
 def _figures(analysis: Analysis, arm: str) -> str:
-    return f"{_speed(analysis, arm)}; {_loss(_difference(analysis, arm))}"
+    return f"{_speed(analysis, arm)}; {_loss(analysis, _difference(analysis, arm))}"
 
 
 def _short(analysis: Analysis) -> Iterator[Sentence]:
     if is_short(analysis):
         steps = _steps(analysis)
+        real = "paper.yaml" if analysis.task.name == "vocoder" else "enhancement.yaml"
         budget = " to ".join(f"{n:,}" for n in sorted({*steps[:1], *steps[-1:]})) or "few"
         text = (
             f"This study is short: its arms were trained for {budget} steps. It shows that the path works, not which "
-            "structure is best; studies/paper.yaml is the real test."
+            f"structure is best; studies/{real} is the real test."
         )
         yield Sentence("caution", text)
 
 
 def _controls(analysis: Analysis) -> Iterator[Sentence]:
-    """The pruned arm with the lowest NLL against the controls that any structure has to beat."""
-    column = analysis.column(PRIMARY)
+    """The pruned arm with the best primary metric against the controls that any structure has to beat."""
+    task, column = analysis.task, analysis.column(analysis.primary)
     controls = [arm for arm in analysis.arms if arm.startswith(CONTROLS)]
     pruned = [arm for arm in analysis.arms if analysis.is_pruned(arm) and arm not in controls]
-    pruned = [arm for arm in pruned if not math.isnan(analysis.value(arm, PRIMARY))]
+    pruned = [arm for arm in pruned if not math.isnan(analysis.value(arm, task.primary))]
     if column is None or not pruned:
         return
     best = pruned[0]
     words = []
     for control in controls:
         found = difference(analysis.scores, best, control, column)
-        called = {"better": "lower than", "worse": "higher than"}.get(found.verdict, "not shown to differ from")
+        better, worse = ("higher", "lower") if task.higher else ("lower", "higher")
+        words_of = {"better": f"{better} than", "worse": f"{worse} than"}
+        called = words_of.get(found.verdict, "not shown to differ from")
         words.append(f"{called} that of {control} ({_interval(found)})")
     rivals = _not_shown_worse(analysis, best, pruned)
-    text = f"Of the pruned arms {best} has the lowest NLL"
+    text = f"Of the pruned arms {best} has the {task.best} {task.word}"
     text += f", not shown to differ from {_listed(rivals)}" if rivals else ""
-    yield Sentence("control", text + (f". Against the controls its NLL is {'; '.join(words)}." if words else "."))
+    yield Sentence(
+        "control", text + (f". Against the controls its {task.word} is {'; '.join(words)}." if words else ".")
+    )
+
+
+def _memory(analysis: Analysis) -> Iterator[Sentence]:
+    """For a small device: the gain over the input, and the smallest file at which the sound is on a par."""
+    gain = analysis.estimates.get((BASELINE, f"quality.gain.{analysis.primary.removeprefix('quality.')}"))
+    if gain is not None and gain.n:
+        between = "" if math.isnan(gain.ci_low) else f" (95 % interval {gain.ci_low:.2f} to {gain.ci_high:.2f})"
+        text = f"{BASELINE} raises the {analysis.task.word} of the noisy input by {gain.value:.2f} {analysis.task.unit}"
+        yield Sentence("detail", f"{text}{between}.")
+    pruned = {arm: smallest(analysis, arm) for arm in analysis.arms if analysis.is_pruned(arm)}
+    found = {arm: size for arm, size in pruned.items() if size is not None}
+    level = [
+        arm for arm in found
+        if BASELINE in analysis.arms and _difference(analysis, arm).verdict in ("better", "non-inferior")
+    ]  # fmt: skip
+    if not level or analysis.task.name != "enhancer":
+        return
+    arm = min(level, key=lambda arm: found[arm][0])
+    size, column = found[arm]
+    whole = analysis.value(arm, "size.f32_bytes")
+    times = "" if math.isnan(whole) else f", {whole / size:.1f} times smaller than dense in f32"
+    yield Sentence("detail", f"The smallest file that is non-inferior is {arm}'s: {size / 1e3:.1f} kB as "
+                             f"{column.label.removesuffix(', kB')}{times}.")  # fmt: skip
+
+
+def smallest(analysis: Analysis, arm: str) -> tuple[float, Column] | None:
+    """An arm's smallest deployable size in bytes and the column that it is in; None where none is known."""
+    sizes = [c for c in analysis.columns if c.key.startswith("size.") and c.key not in NOT_DEPLOYABLE]
+    known = [(analysis.value(arm, c.key), c) for c in sizes if not math.isnan(analysis.value(arm, c.key))]
+    return min(known, key=lambda pair: pair[0], default=None)
 
 
 def _open(analysis: Analysis) -> Iterator[Sentence]:
     if BASELINE not in analysis.arms:
         return
-    nll = [d for (_, key), d in analysis.differences.items() if key == PRIMARY]
-    unshown = [d.arm for d in nll if not d.significant and not d.reason]
+    word = analysis.task.word
+    primary = [d for (_, key), d in analysis.differences.items() if key == analysis.primary]
+    unshown = [d.arm for d in primary if not d.significant and not d.reason]
     if unshown:
-        yield Sentence("open", f"Not significant: the NLL of {_listed(unshown)} against {BASELINE}.")
-    undecided = [d.arm for d in nll if d.significant and d.verdict == "open"]
+        yield Sentence("open", f"Not significant: the {word} of {_listed(unshown)} against {BASELINE}.")
+    undecided = [d.arm for d in primary if d.significant and d.verdict == "open"]
     if undecided:
-        text = f"{_listed(undecided)}: NLL worse than {BASELINE}, but not shown to be worse by more than the margin."
+        text = f"{_listed(undecided)}: {word} worse than {BASELINE}, but not shown to be worse by more than the margin."
         yield Sentence("open", text)
-    for found in nll:
+    for found in primary:
         if found.reason:
-            yield Sentence("open", f"{found.arm}: no NLL difference can be called ({found.reason}).")
-    others = [d for (_, key), d in analysis.differences.items() if key != PRIMARY and not d.reason]
+            yield Sentence("open", f"{found.arm}: no {word} difference can be called ({found.reason}).")
+    others = [d for (_, key), d in analysis.differences.items() if key != analysis.primary and not d.reason]
     if others:
         called = sum(d.significant for d in others)
         text = f"Of {len(others)} differences in the other metrics {called} are significant, without any correction "
@@ -233,7 +270,7 @@ def _context(analysis: Analysis) -> str:
 
 
 def _difference(analysis: Analysis, arm: str) -> Difference:
-    return analysis.differences[arm, PRIMARY]
+    return analysis.differences[arm, analysis.primary]
 
 
 def _speed(analysis: Analysis, arm: str) -> str:
@@ -248,12 +285,13 @@ def _speed(analysis: Analysis, arm: str) -> str:
     return text + (", timing not stable" if arm in analysis.unstable else ", timing stable")
 
 
-def _loss(found: Difference) -> str:
+def _loss(analysis: Analysis, found: Difference) -> str:
+    task = analysis.task
     if math.isnan(found.value):
-        return f"no NLL difference ({found.reason})"
+        return f"no {task.word} difference ({found.reason})"
     if found.reason:
-        return f"NLL difference {found.value:+.3f} bit, not called ({found.reason})"
-    return f"NLL {found.value:+.3f} bit ({_interval(found)}; {found.basis})"
+        return f"{task.word} difference {found.value:+.3f} {task.unit}, not called ({found.reason})"
+    return f"{task.word} {found.value:+.3f} {task.unit} ({_interval(found)}; {found.basis})"
 
 
 def _interval(found: Difference) -> str:

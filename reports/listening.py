@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bench.errors import LanewiseError
 from reports.analysis import Analysis
-from reports.columns import PRIMARY
 from reports.loader import BASELINE
 
 MOST_SYSTEMS = 16
@@ -41,7 +40,7 @@ def audio_of(analysis: Analysis, system: str, utterance: str) -> Path | None:
 
 
 def choose(analysis: Analysis) -> list[Choice]:
-    """Utterances on which pruning cost most, typically and least, by mean NLL loss to dense-continued.
+    """Utterances on which pruning cost most, typically and least, by mean loss to dense-continued.
 
     Only utterances that the most systems have audio of are candidates. Without losses, the first three by name.
     """
@@ -56,22 +55,22 @@ def choose(analysis: Analysis) -> list[Choice]:
     if len(ranked) < 3:
         return [Choice(name, "stored utterance") for name in candidates[:3]]
     return [
-        Choice(ranked[-1], f"largest loss, {losses[ranked[-1]]:+.3f} bit"),
-        Choice(ranked[len(ranked) // 2], f"median loss, {losses[ranked[len(ranked) // 2]]:+.3f} bit"),
-        Choice(ranked[0], f"smallest loss, {losses[ranked[0]]:+.3f} bit"),
+        Choice(ranked[-1], f"largest loss, {losses[ranked[-1]]:+.3f} {analysis.task.unit}"),
+        Choice(ranked[len(ranked) // 2], f"median loss, {losses[ranked[len(ranked) // 2]]:+.3f} {analysis.task.unit}"),
+        Choice(ranked[0], f"smallest loss, {losses[ranked[0]]:+.3f} {analysis.task.unit}"),
     ]
 
 
 def _losses(analysis: Analysis) -> dict[str, float]:
-    """Mean NLL loss of the pruned arms to dense-continued over arms and seeds, per utterance; empty without them."""
-    base = analysis.scores.get((BASELINE, PRIMARY), {})
+    """Mean loss (of the primary metric; positive is worse) of the pruned arms to dense-continued, per utterance."""
+    base = analysis.scores.get((BASELINE, analysis.primary), {})
     found: dict[str, list[float]] = {}
     for arm in filter(analysis.is_pruned, analysis.arms):
-        for seed, scores in analysis.scores.get((arm, PRIMARY), {}).items():
+        for seed, scores in analysis.scores.get((arm, analysis.primary), {}).items():
             for name, score in scores.items():
                 before = base.get(seed, {}).get(name)
                 if score is not None and before is not None:
-                    found.setdefault(name, []).append(score - before)
+                    found.setdefault(name, []).append(analysis.task.sign * (before - score))
     return {name: math.fsum(losses) / len(losses) for name, losses in found.items()}
 
 

@@ -16,10 +16,12 @@ import yaml
 
 from bench.errors import LanewiseError
 from bench.trial.record import SCHEMA
-
+from reports.tasks import Task, task_of
 
 BASELINE = "dense-continued"
-NOT_SCORES = {"id", "audio", "reasons"}
+NOISY = "noisy input"
+FACTS_OF_A_CLIP = ("condition", "kind", "snr_db")
+NOT_SCORES = {"id", "audio", "reasons", *FACTS_OF_A_CLIP}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Study:
         and `artifacts.config` (the resolved configuration file in its folder), dotted
     utterances : `arm`, `seed`, `utterance`, `metric` (dotted key), `value` (NaN when missing), `reason`
     references : the same without `seed`; `arm` is the reference system's name
+    clips : `utterance`, `condition`, `kind` (of noise) and `snr_db` of the test clips (empty where nothing is mixed)
     curves : `arm`, `seed`, `step`, then one column per curve
     timing : `arm`, `seed`, `engine` (model, dense, kernel, limit), `sample_us`
     parts : `arm`, `seed`, `part`, `us_per_step`
@@ -51,10 +54,12 @@ class Study:
     """
 
     name: str
+    task: Task
     root: Path
     trials: pd.DataFrame
     utterances: pd.DataFrame
     references: pd.DataFrame
+    clips: pd.DataFrame
     curves: pd.DataFrame
     timing: pd.DataFrame
     parts: pd.DataFrame
@@ -66,6 +71,21 @@ class Study:
     def arms(self) -> list[str]:
         """Names of the arms with at least one finished trial, in order of their first trial."""
         return list(dict.fromkeys(self.trials["arm"]))
+
+    @cached_property
+    def parts_of(self) -> dict[str, dict[str, float]]:
+        """Mean microseconds a step of each timed part, by arm."""
+        means = self.parts.dropna(subset="us_per_step").groupby(["arm", "part"])["us_per_step"].mean()
+        found: dict[str, dict[str, float]] = {}
+        for row in means.reset_index().to_dict("records"):
+            found.setdefault(str(row["arm"]), {})[str(row["part"])] = float(row["us_per_step"])
+        return found
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the reference systems: those with scores, then those with audio alone."""
+        heard = self.audio.loc[self.audio["seed"].isna(), "arm"]
+        return list(dict.fromkeys([*self.references["arm"], *heard]))
 
     def of_arm(self, arm: str) -> pd.DataFrame:
         """Finished trials of one arm, one per pair of seeds."""
@@ -90,6 +110,21 @@ def load_study(root: Path) -> Study:
         raise LanewiseError(f"{root}: no such study directory; expected one made by `lanewise sweep run` or `demo`")
     if not folders:
         raise LanewiseError(f"{root}: no records (trials/*/record.json) yet; run the study first")
+    return _load(root, folders)
+
+
+def load_trial(folder: Path) -> Study:
+    """Read one trial's folder as a study of one arm.
+
+    Raises
+    ------
+    LanewiseError
+        It has no record, or the trial did not finish.
+    """
+    return _load(folder.resolve().parent.parent, [folder])
+
+
+def _load(root: Path, folders: list[Path]) -> Study:
     finished: list[tuple[Path, dict[str, Any]]] = []
     left_out: list[LeftOut] = []
     for folder in folders:
@@ -108,10 +143,12 @@ def load_study(root: Path) -> Study:
     systems = _read_references(root)
     return Study(
         name=str(finished[0][1]["study"].get("name") or root.name),
+        task=task_of(str(finished[0][1]["study"].get("task"))),
         root=root,
         trials=pd.DataFrame([_trial_row(*item) for item in tagged]),
         utterances=_frame(_score_rows(tagged), ["arm", "seed", "utterance", "metric", "value", "reason"]),
-        references=_frame(_reference_rows(systems), ["arm", "utterance", "metric", "value", "reason"]),
+        references=_frame(_reference_rows(systems, tagged), ["arm", "utterance", "metric", "value", "reason"]),
+        clips=_frame(_clip_rows(tagged), ["utterance", *FACTS_OF_A_CLIP]).drop_duplicates("utterance"),
         curves=_curves(tagged),
         timing=_frame(_timing_rows(tagged), ["arm", "seed", "engine", "sample_us"]),
         parts=_frame(_part_rows(tagged), ["arm", "seed", "part", "us_per_step"]),
@@ -239,12 +276,18 @@ def _number(value: Any) -> float:
 def _scores_of(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     reasons = row.get("reasons") or {}
     for key, raw in row.items():
-        if key in NOT_SCORES or isinstance(raw, str | dict | list):
+        if key in NOT_SCORES or key.startswith("noisy.") or isinstance(raw, str | dict | list):
             continue
         value = _number(raw)
-        missing = math.isnan(value)
-        reason = str(reasons.get(key) or "no reason recorded") if missing else None
-        yield {"utterance": str(row["id"]), "metric": f"quality.{key}", "value": value, "reason": reason}
+        yield _score(row, key, value, reasons.get(key))
+        if f"noisy.{key}" in row:
+            gain = value - _number(row[f"noisy.{key}"])
+            yield _score(row, f"gain.{key}", gain, reasons.get(key) or reasons.get(f"noisy.{key}"))
+
+
+def _score(row: dict[str, Any], key: str, value: float, why: object) -> dict[str, Any]:
+    reason = str(why or "no reason recorded") if math.isnan(value) else None
+    return {"utterance": str(row["id"]), "metric": f"quality.{key}", "value": value, "reason": reason}
 
 
 def _score_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
@@ -253,10 +296,27 @@ def _score_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
             yield from ({"arm": arm, "seed": seed, **score} for score in _scores_of(row))
 
 
-def _reference_rows(systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _clip_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+    for _, _, _, record in tagged:
+        for row in record.get("utterances") or []:
+            if row.get("kind") is not None:
+                yield {"utterance": str(row["id"]), **{key: row.get(key) for key in FACTS_OF_A_CLIP}}
+
+
+def _reference_rows(systems: dict[str, list[dict[str, Any]]], tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
     for system, rows in systems.items():
         for row in rows:
             yield from ({"arm": system, **score} for score in _scores_of(row))
+    seen: set[str] = set()
+    for _, _, _, record in tagged:  # the input is the same for every arm: the first record that has a clip speaks
+        for row in record.get("utterances") or []:
+            if row["id"] in seen:
+                continue
+            reasons = row.get("reasons") or {}
+            for key in (key for key in row if key.startswith("noisy.") and key != "noisy.audio"):
+                seen.add(row["id"])
+                score = _score(row, key.removeprefix("noisy."), _number(row[key]), reasons.get(key))
+                yield {"arm": NOISY, **score}
 
 
 def _curves(tagged: list[Tagged]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Intervals of timings, from the raw samples that records keep. Pure.
+"""Intervals of timings, from the raw samples that records keep, and what sparsity promises. Pure.
 
 A median's interval is read off the order statistics (distribution-free; Conover, Practical Nonparametric
 Statistics, 3rd ed., section 3.2). It covers sampling within one process on one host, nothing else; with three or more
@@ -6,6 +6,7 @@ seeds, Student's t over the trials takes its place.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,10 +16,12 @@ from scipy.special import bdtr
 
 from bench.measure.statistics import FEWEST_SEEDS, seed_interval
 from reports.compare import OVER_SEEDS, Estimate
+from reports.loader import Study
 
 WITHIN_RUN = "over timing samples of one run"
 FROM_SAMPLES: Mapping[str, tuple[str | None, str | None]] = {
     "speed.rtf": ("model", None),
+    "speed.frame_us": ("model", None),
     "speed.kernel_us": ("kernel", None),
     "speed.vs_dense": ("dense", "model"),
     "speed.vs_limit": ("limit", "kernel"),
@@ -78,3 +81,24 @@ def _bounds(value: float, timing: pd.DataFrame, key: str) -> tuple[float, float]
     top, bottom = (median_interval(samples[name]) if name else (1.0, 1.0) for name in (above, below))
     middle = (np.median(samples[above]) if above else 1.0) / (np.median(samples[below]) if below else 1.0)
     return value * top[0] / bottom[1] / float(middle), value * top[1] / bottom[0] / float(middle)
+
+
+def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
+    """Speed-up that an arm's sparsity promises by Amdahl's law; NaN for arms that are not pruned.
+
+    The pruned products' share of the time is that of the baseline's measured parts named by `prune.matrices`, 1 where
+    no such part was timed.
+    """
+    nothing = Estimate(math.nan, math.nan, math.nan, 0, 0, "")
+    trials = study.of_arm(arm)
+    if "sparsity.achieved" not in trials or "prune.sparsity" not in trials:
+        return nothing
+    sparsity = float(trials["sparsity.achieved"].mean())
+    if math.isnan(sparsity) or sparsity <= 0:
+        return nothing
+    matrices = str(trials["prune.matrices"].iloc[0]) if "prune.matrices" in trials else ""
+    parts = study.parts_of.get(baseline, {})
+    pruned = sum(us for part, us in parts.items() if re.search(rf"\b{re.escape(part)}\b", matrices))
+    share = pruned / sum(parts.values()) if pruned else 1.0
+    left = 1 - share * sparsity
+    return nothing if left <= 0 else Estimate(1 / left, math.nan, math.nan, len(trials), 0, "")

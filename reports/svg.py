@@ -1,7 +1,6 @@
-"""Matplotlib's SVG files made fit to stand inside a page: own ids, page colours, tooltips, no outside names. Pure."""
+"""Matplotlib's SVG files made fit for a page: own ids, page colours, arms to point at, no outside names. Pure."""
 
 import re
-from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
@@ -10,7 +9,7 @@ from reports.figures.style import BASELINE_COLOUR, GRID, INK
 _PAGE_COLOURS = {INK: "var(--ink)", BASELINE_COLOUR: "var(--ink)", GRID: "var(--line)"}
 
 
-def inline(text: str, name: str, label: str, titles: Mapping[int, str]) -> Markup:
+def inline(text: str, name: str, label: str) -> Markup:
     """An SVG document as markup for inside HTML.
 
     Parameters
@@ -18,7 +17,9 @@ def inline(text: str, name: str, label: str, titles: Mapping[int, str]) -> Marku
     text : the SVG document
     name : prefix that keeps its ids apart from other figures'
     label : what the figure shows, for screen readers
-    titles : tooltip of each group with the id `point-<number>[-<panel>]`
+
+    A group with the id `point-<number>[-<panel>]` becomes a `.point` of that arm, for the page's
+    tooltips.
     """
     body = text[text.index("<svg") :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
@@ -29,8 +30,5 @@ def inline(text: str, name: str, label: str, titles: Mapping[int, str]) -> Marku
     body = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", body)
     for colour, variable in _PAGE_COLOURS.items():
         body = re.sub(colour, variable, body, flags=re.IGNORECASE)
-    for number, title in titles.items():
-        pattern = rf'(<g id="{re.escape(name)}-point-{number}(?:-\d+)?")>'
-        inner = str(escape(title)).replace("\\", "\\\\")
-        body = re.sub(pattern, rf'\1 class="point"><title>{inner}</title>', body)
+    body = re.sub(rf'(<g id="{re.escape(name)}-point-(\d+)(?:-\w+)?")>', r'\1 class="point" data-arm="\2">', body)
     return Markup(body)

@@ -12,14 +12,11 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis import Analysis
-from reports.columns import PRIMARY, Column
+from reports.columns import Column
 from reports.compare import Difference
+from reports.conditions import by_condition
 
 PARAMS_ASIDE = ("seed.dense", "seed.recover")
-PAPER = (
-    "quality.nll_bits", "quality.pesq_wb", "quality.estoi", "quality.dnsmos_ovr",
-    "speed.rtf", "speed.vs_dense", "size.bytes",
-)  # fmt: skip
 
 
 def table_data(analysis: Analysis) -> pd.DataFrame:
@@ -96,11 +93,16 @@ def write_csv(analysis: Analysis) -> str:
     return str(data.map(_plain).to_csv(index=False, lineterminator="\n"))
 
 
+def write_conditions(analysis: Analysis) -> str:
+    """`conditions.csv` as text: scores and gains by condition, kind of noise and ratio."""
+    return str(by_condition(analysis).map(_plain).to_csv(index=False, lineterminator="\n"))
+
+
 def write_markdown(analysis: Analysis) -> str:
     """`table.md`: every metric with its interval, best and not significantly worse in bold."""
     return "\n".join(
         [
-            "| " + " | ".join(["arm", *_headings(analysis.columns)]) + " |",
+            "| " + " | ".join(["arm", *_headings(analysis, analysis.columns)]) + " |",
             "|" + "---|" * (len(analysis.columns) + 2),
             *(
                 "| " + " | ".join([escape_markdown(name), *cells]) + " |"
@@ -115,8 +117,8 @@ def write_markdown(analysis: Analysis) -> str:
 
 def write_latex(analysis: Analysis) -> str:
     """`table.tex`: a booktabs `tabular` of the metrics that a paper shows."""
-    columns = tuple(column for column in analysis.columns if column.key in PAPER)
-    header = ["Arm", *(escape_latex(heading) for heading in _headings(columns))]
+    columns = tuple(column for column in analysis.columns if column.key in analysis.task.paper)
+    header = ["Arm", *(escape_latex(heading) for heading in _headings(analysis, columns))]
     interval = " {{\\scriptsize [{}, {}]}}"
     body = _body(analysis, columns, lambda text: f"\\textbf{{{text}}}", interval, "\\textit{{{}}}")
     lines = [f"% {line}" for line in (f"lanewise report, study {_one_line(analysis.study.name)}", _legend(analysis))]
@@ -130,13 +132,13 @@ def write_latex(analysis: Analysis) -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
-def _headings(columns: tuple[Column, ...]) -> list[str]:
+def _headings(analysis: Analysis, columns: tuple[Column, ...]) -> list[str]:
     """Headings with arrows; the difference to dense-continued follows the primary metric."""
     headings = []
     for column in columns:
         headings.append(f"{column.label} {column.arrow}".rstrip())
-        if column.key == PRIMARY:
-            headings.append("Δ NLL to dense-continued")
+        if column.key == analysis.primary:
+            headings.append(analysis.task.delta)
     return headings
 
 
@@ -149,7 +151,7 @@ def _body(
         for column in columns:
             found = analysis.estimates.get((arm, column.key))
             if found is None:
-                cells += ["–", "–"] if column.key == PRIMARY else ["–"]
+                cells += ["–", "–"] if column.key == analysis.primary else ["–"]
                 continue
             text = column.show(found.value)
             if arm in analysis.marked.get(column.key, frozenset()):
@@ -159,8 +161,8 @@ def _body(
             if found.n_failed and column.key.startswith("quality."):
                 text += " " + failed.format(f"{found.n_failed} missing")
             cells.append(text)
-            if column.key == PRIMARY:
-                value, bounds, verdict = describe(analysis.differences.get((arm, PRIMARY)), column)
+            if column.key == analysis.primary:
+                value, bounds, verdict = describe(analysis.differences.get((arm, analysis.primary)), column)
                 cells.append(f"{value}{interval.format(*bounds[1:-1].split(', ')) if bounds else ''} {verdict}".strip())
         rows.append((arm, cells))
     return rows
@@ -171,8 +173,7 @@ def _legend(analysis: Analysis) -> str:
     bases = sorted({e.basis for (_, key), e in analysis.estimates.items() if key.startswith("quality.") and e.basis})
     return (
         f"Brackets: 95 % intervals of quality {' or '.join(bases) or 'not available'}. Bold: best, and all not "
-        f"significantly worse than best. Arrows point to better. References are no arms: recording, copy-synthesis "
-        f"(PQMF and quantiser alone, the ceiling) and Griffin-Lim."
+        f"significantly worse than best. Arrows point to better. References are no arms. {analysis.task.references}"
     )
 
 

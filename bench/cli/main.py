@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Size of an enhancer as stored, and its speed on assumed accelerators.",
     ),
     "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
+    "compare": ("reports.compare_cli:compare", "Compare two trials, two studies, or a study with a kept baseline."),
+    "listening-test": ("reports.listening_cli:listening_test", "Write the stimuli of a listening test (MUSHRA, ABX)."),
     "tracking": ("studies.mirroring:tracking", "Rebuild a study's mirror in MLflow from its records."),
     "dashboard": ("studies.dashboard:command", "Open MLflow (and optuna-dashboard) on a study."),
     "data": ("bench.cli.data:command", "List, fetch, check and prepare corpora."),

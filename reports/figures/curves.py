@@ -1,4 +1,4 @@
-"""Learning curves: validation NLL and sparsity over the steps of each arm, seeds as a band."""
+"""Learning curves: validation loss and sparsity over the steps of each arm, seeds as a band."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ def data(analysis: Analysis) -> pd.DataFrame:
 
 
 def draw(analysis: Analysis) -> Figure:
-    """Validation NLL above, sparsity below, on the same steps."""
+    """Validation loss above, sparsity below, on the same steps."""
     curves = data(analysis)
     drawable = set(curves["arm"])
     arms = [arm for arm in analysis.arms if arm in drawable]
@@ -45,7 +45,7 @@ def draw(analysis: Analysis) -> Figure:
                     markevery=max(1, len(line) // 8), label=short(arm),
                 )  # fmt: skip
                 axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
-        panels["valid_loss"].set_ylabel("validation NLL, bit/sample")
+        panels["valid_loss"].set_ylabel(analysis.task.loss)
         panels["sparsity"].set_ylabel("sparsity")
         panels["sparsity"].set_ylim(-0.03, 1.03)
         cut = f"  ({MOST_ARMS} of {len(arms)} arms shown)" if len(arms) > MOST_ARMS else ""

@@ -1,35 +1,62 @@
-"""Break-even: speed-up over dense against sparsity, one line per structure."""
+"""Break-even: speed-up over dense against sparsity, one line per structure, number format and ISA."""
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.analysis import Analysis
-from reports.figures.style import INK, MARKERS, PALETTE, empty, figure, legend_right
+from reports.figures.style import INK, MARKERS, PALETTE, empty, figure, legend_right, short
+from reports.loader import BASELINE
+
+Dashes = Literal["-", "--", "-.", ":"]
+DASHES: dict[str, Dashes] = {"f32": "-", "int8": "--", "bf16": "-."}
+MOST_LINES, MOST_POINTS = 24, 60
+
+
+COLUMNS = ["arm", "structure", "format", "isa", "sparsity", "speedup", "low", "high", "stable"]
 
 
 def data(analysis: Analysis) -> pd.DataFrame:
-    """`arm`, `structure` (pruning tile), `sparsity`, `speedup`, `low`, `high`, `stable`; pruned and timed arms only."""
+    """Pruned and timed arms: `arm`, `structure` (pruning tile), `format`, `isa`, `sparsity`, `speedup`, `low`, `high`,
+    `stable`.
+
+    Each format is held against dense in that format: an arm packed in int8 beside its own against the int8 form of
+    dense-continued (without interval: records keep no samples of that timing).
+    """
     rows = []
-    for arm in analysis.arms:
-        found = analysis.estimates[arm, "speed.vs_dense"]
-        if not analysis.is_pruned(arm) or math.isnan(found.value):
-            continue
+    dense_int8 = analysis.value(BASELINE, "speed.rtf_int8")
+    for arm in filter(analysis.is_pruned, analysis.arms):
         sparsity = analysis.value(arm, "sparsity.achieved")
-        if math.isnan(sparsity):
-            sparsity = float(analysis.param(arm, "prune.sparsity"))
-        rows.append(
-            {
-                "arm": arm, "structure": str(analysis.param(arm, "prune.tile")), "sparsity": sparsity,
-                "speedup": found.value, "low": found.ci_low, "high": found.ci_high,
-                "stable": arm not in analysis.unstable,
-            }
-        )  # fmt: skip
-    columns = ["arm", "structure", "sparsity", "speedup", "low", "high", "stable"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["structure", "sparsity", "arm"], ignore_index=True)
+        common = {
+            "arm": arm, "structure": str(analysis.param(arm, "prune.tile")),
+            "isa": str(analysis.param(arm, "timing.isa") or "?"), "stable": arm not in analysis.unstable,
+            "sparsity": float(analysis.param(arm, "prune.sparsity")) if math.isnan(sparsity) else sparsity,
+        }  # fmt: skip
+        found = analysis.estimates[arm, "speed.vs_dense"]
+        if not math.isnan(found.value):
+            own = str(analysis.param(arm, "pack.format") or "f32")
+            speed = {"format": own, "speedup": found.value, "low": found.ci_low, "high": found.ci_high}
+            rows.append(common | speed)
+        int8 = dense_int8 / analysis.value(arm, "speed.rtf_int8")
+        if not math.isnan(int8):
+            rows.append(common | {"format": "int8", "speedup": int8, "low": math.nan, "high": math.nan})
+    keys = ["structure", "format", "isa", "sparsity", "arm"]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(keys, ignore_index=True)
+
+
+def verdict(points: pd.DataFrame) -> str:
+    """Where a line crosses 1, in words."""
+    passes, sparsities = crossing(points), points["sparsity"]
+    if passes is not None:
+        return f"even at {passes:.2f}"
+    if float(points["speedup"].min()) >= 1:
+        return f"pays from {sparsities.min():.2f}, the lowest measured"
+    return f"never even up to {sparsities.max():.2f}"
 
 
 def crossing(points: pd.DataFrame) -> float | None:
@@ -48,12 +75,14 @@ def line(points: pd.DataFrame) -> tuple[list[float], list[float]]:
 
 
 def draw(analysis: Analysis) -> Figure:
-    """Speed-up of the whole path over the dense engine; hollow points have no stable timing."""
+    """Speed-up of the whole path over the dense engine; hollow points have no stable timing, int8 lines are dashed."""
     points = data(analysis)
     if points.empty:
         return empty("No pruned arm has a measured speed-up.")
-    numbers = {arm: number for number, arm in enumerate(analysis.arms)}
-    with figure(7.6, 3.4) as drawn:
+    lines = list(points.groupby(["structure", "format", "isa"], sort=True))
+    structures = list(dict.fromkeys(structure for (structure, _, _), _ in lines))
+    isas = points["isa"].nunique() > 1
+    with figure(7.6, max(3.4, 0.19 * min(len(lines), MOST_LINES) + 0.6)) as drawn:
         axes = drawn.subplots()
         axes.axhline(1.0, color=INK, linewidth=1.1, linestyle="--")
         axes.annotate(
@@ -61,27 +90,37 @@ def draw(analysis: Analysis) -> Figure:
             ha="right",
         )  # fmt: skip
         handles, labels = [], []
-        for i, (structure, group) in enumerate(points.groupby("structure")):
+        for (structure, form, isa), group in lines[:MOST_LINES]:
+            i = structures.index(structure)
             colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-            axes.plot(*line(group), color=colour, linewidth=1.4)
-            bars = [group["speedup"] - group["low"], group["high"] - group["speedup"]]  # NaN draws none
-            axes.errorbar(
-                group["sparsity"], group["speedup"], yerr=[bar.clip(lower=0.0) for bar in bars], fmt="none",
-                ecolor=colour, capsize=2,
-            )  # fmt: skip
-            for point in group.to_dict("records"):
-                (mark,) = axes.plot(
-                    point["sparsity"], point["speedup"], marker, color=colour, markersize=6,
-                    markerfacecolor=colour if point["stable"] else "none",
-                )  # fmt: skip
-                mark.set_gid(f"point-{numbers[point['arm']]}")
-            passes = crossing(group)
-            handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.4, markersize=6))
-            labels.append(f"tile {structure}" + (f", even at {passes:.2f}" if passes is not None else ""))
-        axes.set_xlabel("sparsity (achieved share of pruned weights)")
-        axes.set_ylabel("speed-up of the whole path")
+            style: Dashes = DASHES.get(str(form), ":")
+            _line(axes, analysis, group, colour, marker, style)
+            handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.4, markersize=6, linestyle=style))
+            labels.append(f"{short(str(structure))} {form}{f' {isa}' if isas else ''}: {verdict(group)}")
+        cut = f"  ({MOST_LINES} of {len(lines)} lines shown)" if len(lines) > MOST_LINES else ""
+        axes.set_xlabel(f"sparsity (achieved share of pruned weights){cut}")
+        axes.set_ylabel("speed-up of the whole path\nover dense in the same format")
         axes.set_ylim(bottom=0)
         margin = 0.05
         axes.set_xlim(max(0.0, points["sparsity"].min() - margin), min(1.0, points["sparsity"].max() + margin))
         legend_right(axes, handles, labels)
         return drawn
+
+
+def _line(axes: Axes, analysis: Analysis, group: pd.DataFrame, colour: str, marker: str, style: Dashes) -> None:
+    numbers = {arm: number for number, arm in enumerate(analysis.arms)}
+    axes.plot(*line(group), color=colour, linewidth=1.4, linestyle=style)
+    bars = [group["speedup"] - group["low"], group["high"] - group["speedup"]]  # NaN draws none
+    axes.errorbar(
+        group["sparsity"], group["speedup"], yerr=[bar.clip(lower=0.0) for bar in bars], fmt="none", ecolor=colour,
+        capsize=2,
+    )  # fmt: skip
+    if len(group) > MOST_POINTS:
+        axes.plot(group["sparsity"], group["speedup"], marker, color=colour, markersize=4, linestyle="none")
+        return
+    for place, point in enumerate(group.to_dict("records")):
+        (mark,) = axes.plot(
+            point["sparsity"], point["speedup"], marker, color=colour, markersize=6,
+            markerfacecolor=colour if point["stable"] else "none",
+        )  # fmt: skip
+        mark.set_gid(f"point-{numbers[point['arm']]}-{point['format']}{place}")

@@ -29,6 +29,55 @@
     }));
   }
 
+  // The main table's filter: every word has to occur in an arm's name or setting.
+  const main = document.querySelector("table.sortable");
+  const search = document.getElementById("filter"), shown = document.getElementById("shown");
+  search.addEventListener("input", () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const row of main.tBodies[0].rows) {
+      const text = (row.cells[0].title + " " + row.cells[0].textContent).toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      count += !row.hidden;
+    }
+    shown.textContent = words.length ? `${count} of ${main.tBodies[0].rows.length}` : "";
+  });
+  document.getElementById("every").addEventListener("change", (event) => main.classList.toggle("every", event.target.checked));
+
+  // Points of the figures: the arm's full configuration, and its row in the table.
+  const arms = JSON.parse(document.getElementById("arms").textContent);
+  const tip = document.getElementById("tip");
+  const hide = () => {
+    tip.hidden = true;
+    for (const row of document.querySelectorAll("tr.pointed")) row.classList.remove("pointed");
+  };
+  const show = (point, x, y) => {
+    hide();
+    tip.textContent = arms[point.dataset.arm];
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - box.width - 8))}px`;
+    tip.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - box.height - 8))}px`;
+    main.querySelector(`tr[data-arm="${point.dataset.arm}"]`)?.classList.add("pointed");
+  };
+  for (const svg of document.querySelectorAll("figure svg")) {
+    const points = svg.querySelectorAll(".point");
+    svg.addEventListener("pointerover", (event) => {
+      const point = event.target.closest(".point");
+      if (point) show(point, event.clientX, event.clientY);
+    });
+    svg.addEventListener("pointerout", hide);
+    if (points.length <= 60) for (const point of points) {
+      point.setAttribute("tabindex", "0");
+      point.addEventListener("focus", () => {
+        const box = point.getBoundingClientRect();
+        show(point, box.right, box.bottom);
+      });
+      point.addEventListener("blur", hide);
+    }
+  }
+  addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+
   // One player at a time; a second one of the same utterance goes on where the first was.
   let current = null;
   for (const audio of document.querySelectorAll("audio")) {

@@ -41,6 +41,20 @@ ARMS = (
 )
 
 
+ENHANCER_ARMS = (
+    Arm("dense-continued", 0.0, 0.0040),
+    Arm("small-dense", 1.10, 0.0016),
+    Arm("weight-1x1-s90", 0.05, 0.0035, "1x1", 0.9, "lasso"),
+    Arm("block-16x4-s80", 0.60, 0.0012, "16x4", 0.8, "group"),
+    Arm("unit-s50", 0.90, 0.0018, "unit", 0.5, "group"),
+    Arm("random-16x4-s80", 2.40, 0.0012, "16x4", 0.8),
+)
+"""`loss` is in dB of SI-SDR."""
+KINDS = (("seen speaker", "environment", 0.0), ("seen speaker", "babble", 5.0), ("unseen speaker", "environment", 5.0),
+         ("unseen speaker", "music", 10.0))  # fmt: skip
+DENSE_BYTES = 3_875_840
+
+
 @dataclass
 class StudyFiles:
     """A study directory under construction."""
@@ -53,6 +67,7 @@ class StudyFiles:
     name: str = "synthetic"
     number: int = 0
     about: dict[str, Any] = field(default_factory=dict)
+    task: str = "vocoder"
 
     def write(self, arms: Sequence[Arm] = ARMS) -> Path:
         """Write every arm's trials, the references and `study.yaml`."""
@@ -86,6 +101,8 @@ class StudyFiles:
         if index < self.audio:
             audio = f"audio/{self.ids()[index]}.wav"
             write_wav(folder / audio, index, noise=0.01 + 0.2 * arm.loss, rng=rng)
+        if self.task == "enhancer":
+            return self._enhanced(arm, index, rng, audio, hard)
         return {
             "id": self.ids()[index],
             "nll_bits": 3.4 + hard + arm.loss + rng.normal(0, 0.004),
@@ -104,10 +121,33 @@ class StudyFiles:
             "audio": audio,
         }
 
+    def _enhanced(
+        self, arm: Arm, index: int, rng: np.random.Generator, audio: str | None, hard: float
+    ) -> dict[str, Any]:
+        """A row of an enhancer's record: scores after, and before as `noisy.*`."""
+        condition, kind, snr = KINDS[index % len(KINDS)]
+        before = {
+            "si_sdr": snr + hard, "sdr": snr + hard + 0.2, "pesq_wb": 1.4 + 0.05 * snr, "stoi": 0.80 + 0.01 * snr,
+            "estoi": 0.60 + 0.015 * snr, "dnsmos_sig": 2.6, "dnsmos_bak": 2.1, "dnsmos_ovr": 2.0,
+        }  # fmt: skip
+        gains = {
+            "si_sdr": 8.0 - 0.3 * snr, "sdr": 8.2 - 0.3 * snr, "pesq_wb": 0.6, "stoi": 0.06, "estoi": 0.12,
+            "dnsmos_sig": 0.4, "dnsmos_bak": 1.5, "dnsmos_ovr": 0.7,
+        }  # fmt: skip
+        share = {"si_sdr": 1.0, "sdr": 1.0, "pesq_wb": 0.15}
+        after = {
+            key: value + gains[key] - share.get(key, 0.03) * arm.loss + rng.normal(0, 0.05 * share.get(key, 0.1))
+            for key, value in before.items()
+        }
+        return {
+            "id": self.ids()[index], "condition": condition, "kind": kind, "snr_db": snr, **after,
+            **{f"noisy.{key}": value for key, value in before.items()}, "reasons": {}, "audio": audio,
+        }  # fmt: skip
+
     def _mask(self, arm: Arm, rng: np.random.Generator) -> NDArray[np.bool_] | None:
         if arm.sparsity is None or arm.tile is None:
             return None
-        rows = self.hidden if arm.tile == "column" else int(arm.tile.split("x")[0])
+        rows = self.hidden if arm.tile in ("column", "unit") else int(arm.tile.split("x")[0])
         tiles = rng.random((3 * self.hidden // rows, self.hidden)) >= arm.sparsity
         return np.repeat(tiles, rows, axis=0)
 
@@ -117,9 +157,9 @@ class StudyFiles:
         us = arm.rtf * 1000
         density = 1.0 if masks is None else float(masks.mean())
         steps = list(range(0, self.steps + 1, 20))
-        return {
+        record = {
             "schema": 3,
-            "study": {"name": self.name, "task": "vocoder"},
+            "study": {"name": self.name, "task": self.task},
             "trial": {
                 "number": self.number, "name": f"{arm.name}/{seed}", "config_hash": f"{self.number:08x}",
                 "started": "2026-11-22T10:00:00+00:00", "ended": "2026-11-22T10:01:30+00:00", "seconds": 90.0,
@@ -127,7 +167,7 @@ class StudyFiles:
             "state": arm.state,
             "reason": None if arm.state == "complete" else "the loss diverged at step 12",
             "params": {
-                "arm": arm.name, "task": "vocoder", "reg.kind": arm.reg, "reg.tile": arm.tile, "reg.lambda": None,
+                "arm": arm.name, "task": self.task, "reg.kind": arm.reg, "reg.tile": arm.tile, "reg.lambda": None,
                 "prune.kind": None if arm.tile is None else "magnitude", "prune.tile": arm.tile,
                 "prune.matrices": "gru.recurrent", "prune.sparsity": arm.sparsity, "simd.width": None,
                 "model.hidden": self.hidden, "train.steps": self.steps, "seed.dense": 0, "seed.recover": seed,
@@ -164,9 +204,33 @@ class StudyFiles:
                 "masks": [] if masks is None else ["masks.npz"],
             },
         }  # fmt: skip
+        if self.task == "enhancer":
+            record["metrics"] = self._enhancer_metrics(arm, density)
+            del record["timing"]["samples_us"]["kernel"], record["timing"]["samples_us"]["limit"]
+            record["timing"]["parts_us"] = {}
+        else:
+            record["metrics"]["speed.rtf_int8"] = arm.rtf / 3
+        return record
+
+    def _enhancer_metrics(self, arm: Arm, density: float) -> dict[str, float | None]:
+        int8 = DENSE_BYTES / 4
+        return {
+            "valid.loss": -8.0 + arm.loss, "speed.rtf": arm.rtf, "speed.rtf_dense": 0.004,
+            "speed.frame_us": arm.rtf * 16_000, "speed.vs_dense": 0.004 / arm.rtf,
+            "size.bytes": int(DENSE_BYTES * max(density, 0.05)), "size.f32_bytes": DENSE_BYTES,
+            "size.dense": int8, "size.bitmap": int8 * (density + 1 / 8), "size.relative": int8 * density * 1.6,
+            "size.blocks": int8 * density * 1.1, "size.entropy": int8 * (0.75 * density + 0.01),
+            "size.entropy_bound": int8 * 0.75 * density, "size.activation_bytes": 9_800,
+            "accel.edge_npu.us": 400 * density, "accel.edge_npu.speedup": 1 / density,
+            "accel.dsp.us": 900 * density + 100, "accel.dsp.speedup": 1000 / (900 * density + 100),
+            "vela.bytes": None, "sparsity.achieved": 1 - density,
+        }  # fmt: skip
 
     def references(self) -> None:
         rng = np.random.default_rng(7)
+        if self.task == "enhancer":
+            self._enhancer_references(rng)
+            return
         truth = {
             "recording": (4.64, 1.0, 2.98),
             "copy-synthesis": (4.14, 0.996, 2.95),
@@ -187,6 +251,17 @@ class StudyFiles:
                     }
                 )  # fmt: skip
             systems[system] = rows
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / "references.json").write_text(json.dumps({"systems": systems}), encoding="utf-8")
+
+    def _enhancer_references(self, rng: np.random.Generator) -> None:
+        """Audio alone: the clean speech and the input; scores of the input stand in every record."""
+        systems: dict[str, list[dict[str, Any]]] = {"recording": [], "noisy input": []}
+        for index, name in enumerate(self.ids()[: self.audio]):
+            for system, noise in (("recording", 0.0), ("noisy input", 0.5)):
+                audio = f"references/{system.replace(' ', '-')}/{name}.wav"
+                write_wav(self.root / audio, index, noise, rng)
+                systems[system].append({"id": name, "reasons": {}, "audio": audio})
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / "references.json").write_text(json.dumps({"systems": systems}), encoding="utf-8")
 

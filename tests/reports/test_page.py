@@ -36,7 +36,8 @@ def page_without_figures(root: Path) -> str:
 
 def test_writes_everything_the_contract_names(report: Path) -> None:
     names = {str(path.relative_to(report.parent)) for path in report.parent.rglob("*.*")}
-    figures = ("quality_vs_rtf", "sparsity_vs_speedup", "learning_curves", "masks", "spectrograms")
+    figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "ranks", "read_limit", "learning_curves",
+               "masks", "spectrograms")  # fmt: skip
     expected = {"report.html", "table.csv", "table.md", "table.tex"}
     assert names == expected | {f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
 
@@ -86,7 +87,7 @@ def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
     out = build_report(root).parent
     page = (out / "report.html").read_text(encoding="utf-8")
     elements = Elements(page)
-    assert elements.count("script") == 1
+    assert elements.count("script") == 2
     assert elements.count("img") == 0
     assert elements.count("b") == 1  # the word Bold of the legend
     assert not elements.handlers
@@ -132,7 +133,7 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert elements.count("svg") == 5
+    assert elements.count("svg") == 8
     assert elements.count("audio") == 3 * (len(SHOWN) + 3)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
