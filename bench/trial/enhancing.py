@@ -29,7 +29,8 @@ AUDIO = ("audio_noisy", "audio_clean", "audio")
 """Keys of a row under which its kept clips are."""
 BOUND = "entropy_bound"
 """Of the sizes, the one that no encoding reaches."""
-INT8_ONLY = ("size.compression", "vela.bytes", "vela.flash_us", "vela.sram_us")
+VELA = ("vela.bytes", "vela.flash_us", "vela.sram_us")
+"""What Arm's compiler says, where it is installed."""
 NOISY_FILE = "scores.json"
 _PEAK = 0.99
 
@@ -183,6 +184,23 @@ def weigh(trial: Trial, arm: "Arm") -> dict[str, float]:
         cost = enhancer_cost(device, model, dense)
         found |= {f"accel.{device.name}.us": cost.us, f"accel.{device.name}.speedup": cost.speedup}
     return found
+
+
+def compiled(arm: "Arm") -> dict[str, float]:
+    """Return what Arm's compiler for Ethos-U makes of an int8 arm.
+
+    Raises
+    ------
+    LanewiseError
+        The compiler is not installed, or refuses the network.
+    """
+    from bench.measure.vela import vela_estimate
+    from bench.models.quantised import QuantisedEnhancer
+
+    model = model_of(arm)
+    assert isinstance(model, QuantisedEnhancer), "the arm is int8"
+    found = vela_estimate(model)
+    return dict(zip(VELA, (found.weight_bytes, found.flash_us, found.sram_us), strict=True))
 
 
 def draw(trial: Trial, arm: "Arm", rows: Rows) -> dict[str, list[str]]:

@@ -65,7 +65,7 @@ def timed_stage(trial: Trial, arm: "Arm", stage: Stage, name: str, model: str) -
         if trial.config.task == "enhancer":
             from bench.measure.speed.enhancer import measure_enhancer
 
-            result = measure_enhancer(path, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"])
+            result = measure_enhancer(path, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"], fc=arm.arch["fc"])
         else:
             from bench.measure.speed.rtf import measure_rtf
 
