@@ -163,6 +163,21 @@ LW_INLINE V magnitude(V v) {
 LW_INLINE V with_sign(V v, V sign) {
     return from_bits(bits(v) | (bits(sign) & static_cast<std::int32_t>(0x80000000)));
 }
+// Lanes in the opposite order.
+LW_INLINE V reversed(V v) {
+#if LANEWISE_LANES == 16
+    const __m512i order = _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return (V)_mm512_maskz_permutexvar_ps(0xffff, order, (__m512)v);
+#elif LANEWISE_LANES == 8
+    return (V)_mm256_permutevar8x32_ps((__m256)v, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+#elif LANEWISE_LANES == 4 && defined(__SSE4_2__)
+    return (V)_mm_shuffle_ps((__m128)v, (__m128)v, 0x1b);
+#elif LANEWISE_LANES == 4
+    return V{v[3], v[2], v[1], v[0]};
+#else
+    return v;
+#endif
+}
 LW_INLINE V splat(float s) {
     return broadcast<kLanes>(s);
 }
