@@ -7,16 +7,23 @@
 
 namespace lanewise::LANEWISE_ISA {
 
-// Lanes of butterflies t onwards, result k of 4, of a pass at a stride: runs of Chunk lanes stay together.
-template <int Chunk> LW_INLINE void spread_out(float* y, std::size_t t, std::size_t stride, std::size_t k, V v) {
-    if constexpr (Chunk == kLanes) {
-        store<kLanes>(y + t + (t / stride * 3 + k) * stride, v);
-    } else { // Chunk is the stride
-        float lanes[kLanes];
-        store<kLanes>(lanes, v);
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kLanes; j += Chunk)
-            __builtin_memcpy(y + (t + j) * 4 + k * Chunk, lanes + j, Chunk * sizeof(float));
+// The four results of butterflies t onwards, of a pass at a stride.
+template <int Stride> LW_INLINE void spread_out(float* y, std::size_t t, std::size_t stride, const V (&results)[4]) {
+    if constexpr (Stride == 1) {
+        interleave(y + 4 * t, results[0], results[1], results[2], results[3]);
+    } else if constexpr (Stride == 0 || Stride >= kLanes) { // whole vectors stay together
+#pragma GCC unroll 4
+        for (std::size_t k = 0; k < 4; ++k)
+            store<kLanes>(y + t + (t / stride * 3 + k) * stride, results[k]);
+    } else {
+#pragma GCC unroll 4
+        for (std::size_t k = 0; k < 4; ++k) {
+            float lanes[kLanes];
+            store<kLanes>(lanes, results[k]);
+#pragma GCC unroll 4
+            for (std::size_t j = 0; j < kLanes; j += Stride)
+                __builtin_memcpy(y + (t + j) * 4 + k * Stride, lanes + j, Stride * sizeof(float));
+        }
     }
 }
 
@@ -27,8 +34,8 @@ struct Complex {
     LW_INLINE Complex operator*(Complex b) const { return {re * b.re - im * b.im, re * b.im + im * b.re}; }
 };
 
-// One radix-4 pass over all points.
-template <int Chunk>
+// One radix-4 pass over all points. Stride: 1, 4, or 0 for those from 16 on.
+template <int Stride>
 void pass(std::size_t points, std::size_t stride, const float* twiddles, const float* xr, const float* xi, float* yr,
           float* yi) {
     const std::size_t quarter = points / 4;
@@ -40,17 +47,13 @@ void pass(std::size_t points, std::size_t stride, const float* twiddles, const f
             const float* w = twiddles + (power - 1) * 2 * quarter + t;
             return Complex{load<kLanes>(w), load<kLanes>(w + quarter)};
         };
-        const auto output = [&](std::size_t k, Complex value) __attribute__((always_inline)) {
-            spread_out<Chunk>(yr, t, stride, k, value.re);
-            spread_out<Chunk>(yi, t, stride, k, value.im);
-        };
         const Complex a = input(0), b = input(1), c = input(2), d = input(3);
         const Complex even = a + c, odd = a - c, sum = b + d, difference = b - d;
         const Complex turned{-difference.im, difference.re};
-        output(0, even + sum);
-        output(1, twiddle(1) * (odd - turned));
-        output(2, twiddle(2) * (even - sum));
-        output(3, twiddle(3) * (odd + turned));
+        const Complex y0 = even + sum, y1 = twiddle(1) * (odd - turned);
+        const Complex y2 = twiddle(2) * (even - sum), y3 = twiddle(3) * (odd + turned);
+        spread_out<Stride>(yr, t, stride, {y0.re, y1.re, y2.re, y3.re});
+        spread_out<Stride>(yi, t, stride, {y0.im, y1.im, y2.im, y3.im});
     }
 }
 
@@ -64,8 +67,7 @@ inline Parts transform(const FftView& fft, Parts x, Parts y) {
     const float* twiddles = fft.twiddles;
     std::size_t stride = 1;
     for (; points / stride >= 4; stride *= 4, twiddles += 6 * (points / 4)) {
-        constexpr int kFour = kLanes < 4 ? kLanes : 4;
-        const auto run = stride == 1 ? pass<1> : stride == 4 ? pass<kFour> : pass<kLanes>;
+        const auto run = stride == 1 ? pass<1> : stride == 4 ? pass<4> : pass<0>;
         run(points, stride, twiddles, x.re, x.im, y.re, y.im);
         const Parts result = y;
         y = x;
