@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.config.matrices import EnhancerShape
 from bench.data.audio import FloatArray, read_wav, write_wav
 from bench.data.mixtures import evenly
 from bench.measure.sound.registry import packages
@@ -18,7 +19,7 @@ from bench.trial.record import ENHANCER_SCORES
 
 if TYPE_CHECKING:
     from bench.data.mixtures import Pair
-    from bench.models.enhancer import Enhancer
+    from bench.models.enhancer import Enhancer, EnhancerArch
     from bench.trial.learning import Arm
 
 Rows = list[dict[str, Any]]
@@ -160,16 +161,27 @@ def _keep(trial: Trial, name: str, clips: tuple[FloatArray, FloatArray, FloatArr
     return kept
 
 
+def whole_arch(trial: Trial, arm: "Arm") -> "EnhancerArch":
+    """Return what sizes and speed-ups are over: the dense start of the arm or, of a small sister, that of the other."""
+    from bench.config.checkpoints import architecture_of
+    from bench.models.enhancer import EnhancerArch
+
+    if trial.config.model.init != "shipped-small":
+        return EnhancerArch(**arm.arch)
+    shape = architecture_of("shipped", "enhancer")
+    assert isinstance(shape, EnhancerShape)
+    return EnhancerArch(shape.cell, shape.hidden, shape.depth, shape.fc, shape.mels)  # type: ignore[arg-type]
+
+
 def weigh(trial: Trial, arm: "Arm") -> dict[str, float]:
     """Return the metrics of an int8 arm that follow from its integers: stored bytes, memory, time on accelerators."""
     from bench.measure import accelerator
     from bench.measure.accelerator_cost import enhancer_cost
     from bench.measure.enhancer_footprint import dense_f32_bytes, enhancer_footprint, peak_activation_bytes
-    from bench.models.enhancer import EnhancerArch
     from bench.models.quantised import QuantisedEnhancer
     from bench.sparsity.tile import UNIT, Tile
 
-    model, dense = model_of(arm), EnhancerArch(**arm.arch)
+    model, dense = model_of(arm), whole_arch(trial, arm)
     found: dict[str, float] = {"size.f32_bytes": dense_f32_bytes(dense)}
     whole = isinstance(model, QuantisedEnhancer)
     found["size.activation_bytes"] = peak_activation_bytes(model.arch, 1 if whole else 4)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
-    "delta": 1, "valid-nll": 1, "enhancer-pack": 1, "enhancer-scores": 1, "weight": 1, "vela": 1,
+    "delta": 1, "valid-nll": 1, "enhancer-pack": 1, "enhancer-scores": 1, "weight": 2, "vela": 1,
     "enhancer-pictures": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
