@@ -1,4 +1,4 @@
-"""Which utterances one listens to, and their audio as data: URIs."""
+"""Which utterances one listens to, at which level, and their audio for inside the page."""
 
 import base64
 import io
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from bench.errors import LanewiseError
 from reports.analysis import Analysis
+from reports.levels import matching_gains_db
 from reports.loader import BASELINE
 
 MOST_SYSTEMS = 16
+MOST_ROWS = 6
 BUDGET_BYTES = 12_000_000  # of encoded audio; base64 adds a third, and the page must stay below 20 MB
 
 
@@ -39,39 +41,47 @@ def audio_of(analysis: Analysis, system: str, utterance: str) -> Path | None:
     return None if found.empty else Path(found["path"].iloc[0])
 
 
-def choose(analysis: Analysis) -> list[Choice]:
-    """Utterances on which pruning cost most, typically and least, by mean loss to dense-continued.
+def choose(analysis: Analysis, metric: str | None = None, most: int = 3) -> list[Choice]:
+    """Utterances on which pruning cost most, typically and least, by mean loss to dense-continued; then others.
 
-    Only utterances that the most systems have audio of are candidates. Without losses, the first three by name.
+    Only utterances that the most systems have audio of are candidates. Without losses, the first by name.
+
+    Parameters
+    ----------
+    metric : quality metric that ranks them; the primary one by default
     """
+    key = metric or analysis.primary
     names = systems(analysis)
     audio = analysis.study.audio
     counts = audio[audio["arm"].isin(names)].groupby("utterance")["arm"].nunique()
     if counts.empty:
         return []
     candidates = sorted(counts[counts == counts.max()].index)
-    losses = _losses(analysis)
-    ranked = sorted((name for name in candidates if name in losses), key=lambda name: (losses[name], name))
+    found = losses(analysis, key)
+    ranked = sorted((name for name in candidates if name in found), key=lambda name: (-found[name], name))
     if len(ranked) < 3:
-        return [Choice(name, "stored utterance") for name in candidates[:3]]
-    return [
-        Choice(ranked[-1], f"largest loss, {losses[ranked[-1]]:+.3f} {analysis.task.unit}"),
-        Choice(ranked[len(ranked) // 2], f"median loss, {losses[ranked[len(ranked) // 2]]:+.3f} {analysis.task.unit}"),
-        Choice(ranked[0], f"smallest loss, {losses[ranked[0]]:+.3f} {analysis.task.unit}"),
-    ]
+        return [Choice(name, "stored utterance") for name in candidates[:most]]
+    column = analysis.column(key)
+    word = "" if column is None else column.label.partition(",")[0]
+    told = [(ranked[0], "largest"), (ranked[len(ranked) // 2], "median"), (ranked[-1], "smallest")]
+    chosen = [Choice(name, f"{what} loss, {word} {found[name]:+.3f}") for name, what in told]
+    others = [name for name in ranked if name not in {name for name, _ in told}]
+    return chosen + [Choice(name, f"loss, {word} {found[name]:+.3f}") for name in others[: max(0, most - 3)]]
 
 
-def _losses(analysis: Analysis) -> dict[str, float]:
-    """Mean loss (of the primary metric; positive is worse) of the pruned arms to dense-continued, per utterance."""
-    base = analysis.scores.get((BASELINE, analysis.primary), {})
+def losses(analysis: Analysis, key: str) -> dict[str, float]:
+    """Mean loss (positive is worse) of the pruned arms to dense-continued, by utterance; empty without them."""
+    column = analysis.column(key)
+    sign = 1 if column is None else column.sign
+    base = analysis.scores.get((BASELINE, key), {})
     found: dict[str, list[float]] = {}
     for arm in filter(analysis.is_pruned, analysis.arms):
-        for seed, scores in analysis.scores.get((arm, analysis.primary), {}).items():
+        for seed, scores in analysis.scores.get((arm, key), {}).items():
             for name, score in scores.items():
                 before = base.get(seed, {}).get(name)
                 if score is not None and before is not None:
-                    found.setdefault(name, []).append(analysis.task.sign * (before - score))
-    return {name: math.fsum(losses) / len(losses) for name, losses in found.items()}
+                    found.setdefault(name, []).append(sign * (before - score))
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -91,36 +101,67 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     return samples, int(rate)
 
 
-def flac_uri(path: Path) -> str:
-    """The file as 16-bit FLAC in a data: URI (bit-exact for the 16-bit files that trials store)."""
-    samples, rate = read_audio(path)
+def flac_base64(samples: NDArray[np.float32], rate: int) -> str:
+    """Audio as 16-bit FLAC in base64 (bit-exact for the 16-bit files that trials store)."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
-    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Player:
+    """One system of a row: its place among the encoded clips (None: not stored) and the gain that matches its level."""
+
+    system: str
+    clip: int | None
+    gain_db: float
 
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance of the listening page: a (system, URI or None) pair for each system."""
+    """One utterance of the listening page; `losses` by metric label, for ranking the rows."""
 
     choice: Choice
-    players: tuple[tuple[str, str | None], ...]
+    players: tuple[Player, ...]
+    losses: dict[str, float]
 
 
-def rows(analysis: Analysis) -> tuple[list[Row], list[str]]:
-    """Rows of players, and names of the chosen utterances that did not fit into the page."""
-    made: list[Row] = []
+@dataclass(frozen=True)
+class Page:
+    """All rows, their clips in base64, the systems, the metrics that rows can be ranked by, and what did not fit."""
+
+    rows: tuple[Row, ...]
+    clips: tuple[str, ...]
+    systems: tuple[str, ...]
+    metrics: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def page(analysis: Analysis) -> Page:
+    """Rows of players as far as the page's budget goes; the worst, the median and the best come first."""
+    names = systems(analysis)
+    ranked_by = {c.label: losses(analysis, c.key) for c in analysis.columns if _ranks(c.key) and not c.minor}
+    ranked_by = {label: found for label, found in ranked_by.items() if found}
+    rows: list[Row] = []
+    clips: list[str] = []
     dropped: list[str] = []
     used = 0
-    for choice in choose(analysis):
-        players = []
-        for system in systems(analysis):
-            path = audio_of(analysis, system, choice.utterance)
-            players.append((system, None if path is None else flac_uri(path)))
-        size = sum(math.ceil(len(uri) * 3 / 4) for _, uri in players if uri)
+    for choice in choose(analysis, most=MOST_ROWS):
+        heard = {name: read_audio(path) for name in names if (path := audio_of(analysis, name, choice.utterance))}
+        encoded = {name: flac_base64(*audio) for name, audio in heard.items()}
+        size = sum(len(text) * 3 // 4 for text in encoded.values())
         if used + size > BUDGET_BYTES:
             dropped.append(choice.utterance)
             continue
         used += size
-        made.append(Row(choice, tuple(players)))
-    return made, dropped
+        gains = dict(zip(heard, matching_gains_db([samples for samples, _ in heard.values()]), strict=True))
+        places = {name: len(clips) + place for place, name in enumerate(encoded)}
+        clips += encoded.values()
+        players = tuple(Player(name, places.get(name), round(gains.get(name, 0.0), 2)) for name in names)
+        mine = {label: found[choice.utterance] for label, found in ranked_by.items() if choice.utterance in found}
+        rows.append(Row(choice, players, mine))
+    return Page(tuple(rows), tuple(clips), tuple(names), tuple(ranked_by), tuple(dropped))
+
+
+def _ranks(key: str) -> bool:
+    return key.startswith("quality.") and not key.startswith("quality.gain.") and not key.endswith("_int8")

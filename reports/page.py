@@ -15,6 +15,7 @@ from reports.svg import inline
 from reports.tables import param_keys
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("report.js", "listen.js")
 
 _FRONT = (
     "Each point is an arm, drawn by its paired difference to dense-continued (star, dashed line); bars are 95 % "
@@ -69,7 +70,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    rows, dropped = listening.rows(analysis)
+    listen = listening.page(analysis)
     drawn = [
         {"name": name, "title": CAPTIONS[name][0], "caption": CAPTIONS[name][1],
          "svg": inline(path.read_text(encoding="utf-8"), name, CAPTIONS[name][0])}
@@ -78,7 +79,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
     return environment.get_template("report.html.j2").render(
         study=analysis.study,
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        js=Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
         short=is_short(analysis),
         sentences=headline(analysis),
         judge=analysis.task.judge,
@@ -88,8 +89,8 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         columns=analysis.columns,
         margins=[(key.removeprefix("quality."), value) for key, value in analysis.margins.items()],
         figures=drawn,
-        listening=rows,
-        dropped=dropped,
+        listen=listen,
+        clips=_script_json(listen.clips),
         word=analysis.task.word,
         ranking=rank(analysis, analysis.primary),
         conditions=page_conditions.table(analysis),

@@ -55,7 +55,7 @@ class Accelerator(BaseModel):
     sram_bytes_per_cycle: Rate
     sram_weight_bytes: Annotated[int, Field(ge=0)]
     overlap: bool
-    product_cycles: Annotated[int, Field(ge=0)]
+    product_cycles: Annotated[int, Field(ge=1)]
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Accelerator":

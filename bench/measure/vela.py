@@ -21,6 +21,8 @@ ACCELERATOR = "ethos-u55-128"
 SYSTEM = "Ethos_U55_High_End_Embedded"
 """Of the configurations that come with the compiler: 500 MHz, SRAM 4 GB/s, flash 0.5 GB/s."""
 _FLASH, _SRAM = "Shared_Sram", "Sram_Only"
+_PADDED = 1.01
+"""The compiler pads layers of odd sizes; it counts what it pads."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _compile(network: Path, memory: str, weights: int) -> dict[str, str]:
         raise LanewiseError(f"ethos-u-vela failed (exit code {done.returncode}) on {memory}; it said: {said}")
     with summary.open(newline="") as file:
         (row,) = csv.DictReader(file)
-    if int(row["total_original_weights"]) != weights:
+    if not weights <= int(row["total_original_weights"]) <= _PADDED * weights:
         raise LanewiseError(
             f"ethos-u-vela took {row['total_original_weights']} of the model's {weights} weights, so that its "
             f"estimate is not of the whole; version 5.2.0 takes all"

@@ -63,8 +63,9 @@ def activation_integers(x: Tensor, greatest: Tensor | None) -> tuple[Tensor, Ten
     """Integers and scale (..., 1) of vectors (..., n): by their own greatest magnitude, or by a fixed one."""
     if greatest is None:
         own = x.detach().abs().amax(dim=-1, keepdim=True)
-        # Times the inverse, as the engine does: a quotient now and then rounds to the other of two integers.
-        inverse = torch.where(own > _LEAST_ACTIVATION, GREATEST / own, torch.zeros_like(own))
+        # Times the inverse, as the engine does: x / scale now and then rounds to the other of two integers, and so does
+        # what torch makes of 127 / own, which is 127 times a rounded inverse.
+        inverse = torch.where(own > _LEAST_ACTIVATION, torch.full_like(own, GREATEST) / own, torch.zeros_like(own))
         return rounded(x * inverse), own / GREATEST
     scale = (greatest / GREATEST).expand(*x.shape[:-1], 1)
     return rounded((x / scale).clamp(-GREATEST, GREATEST)), scale
@@ -121,7 +122,7 @@ class QuantisedEnhancer(Enhancer):
         integers, scale = weight_integers(rnn.w_hh, self.quantisation.weights)
         fixed = torch.ones_like(self.feature_range) if self.quantisation.activations == "static" else None
         h, c = state[0], state[-1]
-        out = []
+        out = []  # a backward pass by hand was tried: the products take most of the step, which gains 1.14 times
         for inner in fed.unbind(1):
             h_integers, h_scale = activation_integers(h, fixed)
             recurrent = (h_integers @ integers.T) * (h_scale * scale)

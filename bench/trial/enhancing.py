@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.config.matrices import EnhancerShape
 from bench.data.audio import FloatArray, read_wav, write_wav
 from bench.data.mixtures import evenly
 from bench.measure.sound.registry import packages
@@ -18,7 +19,7 @@ from bench.trial.record import ENHANCER_SCORES
 
 if TYPE_CHECKING:
     from bench.data.mixtures import Pair
-    from bench.models.enhancer import Enhancer
+    from bench.models.enhancer import Enhancer, EnhancerArch
     from bench.trial.learning import Arm
 
 Rows = list[dict[str, Any]]
@@ -29,7 +30,8 @@ AUDIO = ("audio_noisy", "audio_clean", "audio")
 """Keys of a row under which its kept clips are."""
 BOUND = "entropy_bound"
 """Of the sizes, the one that no encoding reaches."""
-INT8_ONLY = ("size.compression", "vela.bytes", "vela.flash_us", "vela.sram_us")
+VELA = ("vela.bytes", "vela.flash_us", "vela.sram_us")
+"""What Arm's compiler says, where it is installed."""
 NOISY_FILE = "scores.json"
 _PEAK = 0.99
 
@@ -159,16 +161,27 @@ def _keep(trial: Trial, name: str, clips: tuple[FloatArray, FloatArray, FloatArr
     return kept
 
 
+def whole_arch(trial: Trial, arm: "Arm") -> "EnhancerArch":
+    """Return what sizes and speed-ups are over: the dense start of the arm or, of a small sister, that of the other."""
+    from bench.config.checkpoints import architecture_of
+    from bench.models.enhancer import EnhancerArch
+
+    if trial.config.model.init != "shipped-small":
+        return EnhancerArch(**arm.arch)
+    shape = architecture_of("shipped", "enhancer")
+    assert isinstance(shape, EnhancerShape)
+    return EnhancerArch(shape.cell, shape.hidden, shape.depth, shape.fc, shape.mels)  # type: ignore[arg-type]
+
+
 def weigh(trial: Trial, arm: "Arm") -> dict[str, float]:
     """Return the metrics of an int8 arm that follow from its integers: stored bytes, memory, time on accelerators."""
     from bench.measure import accelerator
     from bench.measure.accelerator_cost import enhancer_cost
     from bench.measure.enhancer_footprint import dense_f32_bytes, enhancer_footprint, peak_activation_bytes
-    from bench.models.enhancer import EnhancerArch
     from bench.models.quantised import QuantisedEnhancer
     from bench.sparsity.tile import UNIT, Tile
 
-    model, dense = model_of(arm), EnhancerArch(**arm.arch)
+    model, dense = model_of(arm), whole_arch(trial, arm)
     found: dict[str, float] = {"size.f32_bytes": dense_f32_bytes(dense)}
     whole = isinstance(model, QuantisedEnhancer)
     found["size.activation_bytes"] = peak_activation_bytes(model.arch, 1 if whole else 4)
@@ -183,6 +196,23 @@ def weigh(trial: Trial, arm: "Arm") -> dict[str, float]:
         cost = enhancer_cost(device, model, dense)
         found |= {f"accel.{device.name}.us": cost.us, f"accel.{device.name}.speedup": cost.speedup}
     return found
+
+
+def compiled(arm: "Arm") -> dict[str, float]:
+    """Return what Arm's compiler for Ethos-U makes of an int8 arm.
+
+    Raises
+    ------
+    LanewiseError
+        The compiler is not installed, or refuses the network.
+    """
+    from bench.measure.vela import vela_estimate
+    from bench.models.quantised import QuantisedEnhancer
+
+    model = model_of(arm)
+    assert isinstance(model, QuantisedEnhancer), "the arm is int8"
+    found = vela_estimate(model)
+    return dict(zip(VELA, (found.weight_bytes, found.flash_us, found.sram_us), strict=True))
 
 
 def draw(trial: Trial, arm: "Arm", rows: Rows) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.config.schema import TrialConfig
+from bench.errors import LanewiseError
 from bench.measure.sound.registry import packages
 from bench.trial import enhancing, int8, judging, learning, packing, pictures, timing
 from bench.trial.context import Trial
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
-    "delta": 1, "valid-nll": 1, "enhancer-pack": 1, "enhancer-scores": 1, "weight": 1, "enhancer-pictures": 1,
+    "delta": 1, "valid-nll": 1, "enhancer-pack": 1, "enhancer-scores": 1, "weight": 2, "vela": 1,
+    "enhancer-pictures": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -63,9 +65,13 @@ def _enhancer(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> 
     )
     _scored(rows, record, trial.config)
     record.metrics |= stage("weight", lambda: enhancing.weigh(trial, arm))
-    for key in enhancing.INT8_ONLY:
-        if record.metrics[key] is None:
-            record.reasons[key] = "the arm computes in float32"
+    if trial.config.quant.kind == "none":
+        record.reasons |= dict.fromkeys(("size.compression", *enhancing.VELA), "the arm computes in float32")
+    else:
+        try:
+            record.metrics |= stage("vela", lambda: enhancing.compiled(arm))
+        except LanewiseError as error:  # an extra that is not installed, say
+            record.reasons |= dict.fromkeys(enhancing.VELA, str(error))
     timing.time_model(trial, arm, stage, record)
     drawn = stage("enhancer-pictures", lambda: enhancing.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
     record.artifacts |= drawn

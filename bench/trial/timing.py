@@ -64,8 +64,10 @@ def timed_stage(trial: Trial, arm: "Arm", stage: Stage, name: str, model: str) -
         result: Any
         if trial.config.task == "enhancer":
             from bench.measure.speed.enhancer import measure_enhancer
+            from bench.trial.enhancing import whole_arch
 
-            result = measure_enhancer(path, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"])
+            whole = whole_arch(trial, arm)
+            result = measure_enhancer(path, isa=trial.isa, rules=rules, hidden=whole.hidden, fc=whole.fc)
         else:
             from bench.measure.speed.rtf import measure_rtf
 

@@ -77,21 +77,4 @@
     }
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-
-  // One player at a time; a second one of the same utterance goes on where the first was.
-  let current = null;
-  for (const audio of document.querySelectorAll("audio")) {
-    audio.addEventListener("play", () => {
-      if (current && current !== audio) {
-        const same = current.closest(".utterance") === audio.closest(".utterance");
-        if (same && !current.ended && !current.paused) audio.currentTime = current.currentTime;
-        current.pause();
-      }
-      current = audio;
-      audio.parentElement.classList.add("playing");
-    });
-    for (const event of ["pause", "ended"]) {
-      audio.addEventListener(event, () => audio.parentElement.classList.remove("playing"));
-    }
-  }
 })();

@@ -37,7 +37,7 @@ def test_a_copy_can_be_changed(tmp_path: Path) -> None:
 FIELDS = {
     "skips": "blocks", "block": "16x4", "weights": "blocks", "clock_mhz": 200, "array": "16x8", "macs_per_cycle": 64,
     "flash_bytes_per_cycle": 0.5, "sram_bytes_per_cycle": 8, "sram_weight_bytes": 0, "overlap": True,
-    "product_cycles": 0,
+    "product_cycles": 1,
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def test_fields(tmp_path: Path) -> None:
         ({"macs_per_cycle": 2.5}, "npu.macs_per_cycle: got 2.5, expected a valid integer"),
         ({"macs_per_cycle": 48}, "npu.macs_per_cycle: got 48, expected a divisor of the 128 products of array 16x8"),
         ({"sram_weight_bytes": -1}, "npu.sram_weight_bytes: got -1, expected greater than or equal to 0"),
+        ({"product_cycles": 0}, "npu.product_cycles: got 0, expected greater than or equal to 1"),
         ({"overlap": "yes"}, "npu.overlap: got 'yes', expected a valid boolean"),
         ({"skips": "block"}, "npu.skips: got 'block', expected one of none, blocks, units; did you mean 'blocks'?"),
         ({"skips": "none"}, "npu.block: got '16x4', expected no such key, since skips is none"),

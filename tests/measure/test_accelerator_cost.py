@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.measure.accelerator import Accelerator, load
 from bench.measure.accelerator_cost import FrameCost, enhancer_cost, frame_cost, matrix_shapes
 from bench.measure.encodings import encode_bitmap, encode_blocks, encode_relative
+from bench.measure.entropy_coding import encode_entropy
 from bench.models.enhancer import Enhancer, EnhancerArch, matrices
 from bench.models.quantised import Quantisation, quantise
 from bench.sparsity.tile import Tile
@@ -156,6 +157,12 @@ def test_weights_are_read_in_their_encoding_or_dense(weights: str, encode: Any) 
     assert cost(chosen, sparse, 1).weight_bytes == len(encode(sparse))
     full = np.ones((24, 30), np.int8)
     assert len(encode(full)) > full.size == cost(chosen, full, 1).weight_bytes
+
+
+def test_entropy_coded_weights() -> None:
+    rng = np.random.default_rng(0)
+    matrix = np.asarray(rng.integers(1, 9, (200, 64)) * (rng.random((200, 64)) < 0.1), np.int8)
+    assert cost(device(weights="entropy"), matrix, 1).weight_bytes == len(encode_entropy(matrix)) < matrix.size // 8
 
 
 def test_weights_that_fit_the_sram_leave_the_flash() -> None:

@@ -87,7 +87,7 @@ def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
     out = build_report(root).parent
     page = (out / "report.html").read_text(encoding="utf-8")
     elements = Elements(page)
-    assert elements.count("script") == 2
+    assert elements.count("script") == 3
     assert elements.count("img") == 0
     assert elements.count("b") == 1  # the word Bold of the legend
     assert not elements.handlers
@@ -134,7 +134,7 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
     assert elements.count("svg") == 8
-    assert elements.count("audio") == 3 * (len(SHOWN) + 3)
+    assert elements.count("canvas") == 4 * (len(SHOWN) + 3)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert report.stat().st_size < 20_000_000

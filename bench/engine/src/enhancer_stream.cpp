@@ -25,9 +25,10 @@ EnhancerStream::EnhancerStream(const Enhancer& enhancer) : enhancer_(enhancer) {
     re_ = Aligned<float>(s.bins());
     im_ = Aligned<float>(s.bins());
     magnitudes_ = Aligned<float>(s.bins());
+    gains_ = Aligned<float>(s.bins());
     transform_ = Aligned<float>(enhancer.fft_.scratch_floats());
     features_ = Aligned<float>(s.mels + kInputPadding);
-    mask_ = Aligned<float>(s.mels);
+    mask_ = Aligned<float>(s.mels + 1); // gains() reads one more
     std::size_t widest = 0;
     for (std::size_t i = 0; i < s.layers; ++i) {
         states_.push_back({Aligned<float>(s.hidden[i] + kInputPadding), Aligned<float>(s.gru ? 0 : s.hidden[i])});
@@ -98,7 +99,11 @@ template <typename Clock> void EnhancerStream::push(const float* in, float* out,
 
     step(features, mask_.data(), clock);
 
-    e.bands_.apply(mask_.data(), re_.data(), im_.data());
+    e.bands_.gains(mask_.data(), gains_.data());
+    for (std::size_t i = 0; i < s.bins(); ++i) {
+        re_[i] *= gains_[i];
+        im_[i] *= gains_[i];
+    }
     kernels.overlap_add(e.fft_.view(), re_.data(), im_.data(), e.window_out_.data(), sum_.data(), transform_.data());
     std::copy_n(sum_.data(), s.hop, out);
     std::memmove(sum_.data(), sum_.data() + s.hop, s.delay() * sizeof(float));

@@ -30,7 +30,7 @@ private:
 
     const Enhancer& enhancer_;
     Aligned<float> heard_, sum_; // the latest n_fft samples; those that windows to come will add to
-    Aligned<float> re_, im_, magnitudes_, transform_;
+    Aligned<float> re_, im_, magnitudes_, gains_, transform_;
     Aligned<float> features_, mask_;
     std::vector<State> states_;
     Aligned<float> fed_, recurrent_, no_bias_; // (gates * hidden) of the widest layer

@@ -32,10 +32,10 @@ Fft::Fft(std::size_t n) : n_(n) {
             }
         }
     }
-    turns_ = Aligned<float>(2 * (points / 2 + 1));
-    for (std::size_t k = 0; k <= points / 2; ++k) {
+    turns_ = Aligned<float>(2 * points);
+    for (std::size_t k = 0; k < points; ++k) {
         turns_[k] = static_cast<float>(std::cos(turn(k, n)));
-        turns_[points / 2 + 1 + k] = static_cast<float>(std::sin(turn(k, n)));
+        turns_[points + k] = static_cast<float>(std::sin(turn(k, n)));
     }
 }
 

@@ -68,7 +68,7 @@ struct LstmStep {
 struct FftView {
     std::size_t n;
     const float* twiddles; // by pass and power 1..3: real, then imaginary parts of n / 8 butterflies
-    const float* turns;    // exp(-2 pi i k / n), k <= n / 4: real, then imaginary parts
+    const float* turns;    // exp(-2 pi i k / n), k < n / 2: real, then imaginary parts
 };
 
 struct Kernels {

@@ -47,12 +47,13 @@ MelBands::MelBands(std::size_t sample_rate_hz, std::size_t n_fft, std::size_t me
         const double hz = hz_of_bin(bin);
         while (lower + 1 < mels && corners[lower + 2] <= hz)
             ++lower;
-        const std::size_t upper = std::min(lower + 1, mels - 1);
-        const double between =
-            upper > lower ? (hz - corners[lower + 1]) / (corners[upper + 1] - corners[lower + 1]) : 0.0;
-        const double share = hz < low_hz ? 0.0 : 1.0, above = std::max(between, 0.0);
-        bins_.push_back({static_cast<std::uint32_t>(lower), static_cast<std::uint32_t>(upper),
-                         static_cast<float>(share * (1.0 - above)), static_cast<float>(share * above)});
+        double above = 0.0; // how far towards the next centre, if there is one
+        if (lower + 1 < mels)
+            above = std::max((hz - corners[lower + 1]) / (corners[lower + 2] - corners[lower + 1]), 0.0);
+        const double share = hz < low_hz ? 0.0 : 1.0;
+        lower_.push_back(static_cast<std::uint32_t>(lower));
+        lower_weights_.push_back(static_cast<float>(share * (1.0 - above)));
+        upper_weights_.push_back(static_cast<float>(share * above));
     }
 }
 
@@ -67,13 +68,11 @@ void MelBands::analyse(const float* magnitudes, float* bands) const {
     }
 }
 
-void MelBands::apply(const float* mask, float* re, float* im) const {
-    for (std::size_t bin = 0; bin < bins_.size(); ++bin) {
-        const Between& b = bins_[bin];
-        const float gain = b.lower_weight * mask[b.lower] + b.upper_weight * mask[b.upper];
-        re[bin] *= gain;
-        im[bin] *= gain;
-    }
+void MelBands::gains(const float* __restrict mask, float* __restrict gains) const {
+    const std::uint32_t* lower = lower_.data();
+    const float *below = lower_weights_.data(), *above = upper_weights_.data();
+    for (std::size_t bin = 0; bin < lower_.size(); ++bin)
+        gains[bin] = below[bin] * mask[lower[bin]] + above[bin] * mask[lower[bin] + 1];
 }
 
 } // namespace lanewise

@@ -15,20 +15,20 @@ public:
 
     // Weighted means (mels) of magnitudes (bins).
     void analyse(const float* magnitudes, float* bands) const;
-    // Multiplies bins by a mask of the bands (mels), interpolated between their centres and zero below low_hz.
-    void apply(const float* mask, float* re, float* im) const;
+    // What a mask of the bands (mels, and one number behind them) multiplies bins by: interpolated between the centres
+    // and zero below low_hz.
+    void gains(const float* mask, float* gains) const;
 
 private:
     struct Triangle {
         std::size_t first, count; // bins
     };
-    struct Between {
-        std::uint32_t lower, upper; // bands
-        float lower_weight, upper_weight;
-    };
     std::vector<Triangle> triangles_;
     std::vector<float> weights_; // of the triangles, one after the other
-    std::vector<Between> bins_;
+    // Of each bin: the band whose centre lies below it (of none the first), and the weights of that and of the next
+    // one.
+    std::vector<std::uint32_t> lower_;
+    std::vector<float> lower_weights_, upper_weights_;
 };
 
 } // namespace lanewise

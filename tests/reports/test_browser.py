@@ -1,0 +1,264 @@
+"""The page in a real browser: from disk, and inside MLflow's artifact view. Screenshots stay in build/screenshots."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import CHROMIUM, Browser, Page, browsing
+from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles
+
+from reports.build import build_report
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (set LANEWISE_CHROMIUM to one)")
+SPOKEN = "document.querySelector('.utterance')"
+SET = "(selector, place, value, event) => { const e = document.querySelectorAll(selector)[place]; e.value = value; \
+e.dispatchEvent(new Event(event)); }"
+HOSTILE = '<img src=x onerror="alert(1)">' + "very-long-" * 12
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Page]]:
+    with browsing(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("studies")
+    arms = {"vocoder": [*ARMS, Arm(HOSTILE, 0.2, 0.06, "8x1", 0.5)], "enhancer": list(ENHANCER_ARMS)}
+    return {
+        task: build_report(StudyFiles(root / task, audio=3, hidden=32, task=task, utterances=16).write(mine))
+        for task, mine in arms.items()
+    }
+
+
+@pytest.fixture(params=["vocoder", "enhancer"])
+def page(request: pytest.FixtureRequest, tab: Callable[[], Page], reports: dict[str, Path]) -> Iterator[Page]:
+    opened = tab()
+    opened.size(1440)
+    opened.open(reports[request.param].as_uri())
+    yield opened
+    assert opened.complaints() == []
+    assert opened.requests() == [reports[request.param].as_uri()]
+
+
+def put(page: Page, selector: str, value: object, event: str = "input", place: int = 0) -> None:
+    """What typing or dragging does to an input."""
+    page.run(f"({SET})({json.dumps(selector)}, {place}, {json.dumps(value)}, {json.dumps(event)})")
+
+
+def names(page: Page) -> list[str]:
+    found = page.run("[...document.querySelector('table.sortable').tBodies[0].rows].filter(r => !r.hidden)"
+                     ".map(r => r.cells[0].title)")  # fmt: skip
+    return [str(name) for name in found]
+
+
+def test_table_sorts_and_filters(page: Page) -> None:
+    before = names(page)
+    heading = "document.querySelector('table.sortable thead').rows[0].cells[1]"
+    page.run(f"{heading}.querySelector('button').click()")
+    values = page.run("[...document.querySelectorAll('tr.arm')].map(r => Number(r.cells[1].dataset.sort))")
+    assert values == sorted(values)
+    page.run(f"{heading}.querySelector('button').click()")
+    assert page.run(f"{heading}.getAttribute('aria-sort')") == "descending"
+    assert (
+        page.run("[...document.querySelectorAll('tr.arm')].map(r => Number(r.cells[1].dataset.sort))") == values[::-1]
+    )
+    put(page, "#filter", "random s")
+    assert [name for name in before if name.startswith("random")] == names(page)
+    assert page.run("document.getElementById('shown').textContent").startswith("1 of ")
+    hidden = "getComputedStyle(document.querySelector('th.minor')).display"
+    assert page.run(hidden) == "none"
+    page.run("document.getElementById('every').click()")
+    assert page.run(hidden) == "table-cell"
+
+
+def test_pointing_at_an_arm_tells_its_configuration(page: Page) -> None:
+    page.hover("#fig-quality_vs_rtf .point[data-arm='1']")
+    told = page.wait("!document.getElementById('tip').hidden && document.getElementById('tip').textContent")
+    assert told.splitlines()[0] in names(page)
+    assert "model.hidden = 32" in told
+    assert page.run("document.querySelector('tr.pointed').dataset.arm") == "1"
+    page.screenshot("tooltip", whole=False)
+    page.run("document.querySelector('#fig-quality_vs_rtf .point').focus()")
+    assert page.run("document.getElementById('tip').textContent.length") > 20
+    page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    assert page.run("document.getElementById('tip').hidden")
+
+
+def test_switching_systems_keeps_the_position(page: Page) -> None:
+    page.run(f"{SPOKEN}.scrollIntoView({{behavior: 'instant'}})")
+    page.wait(f"{SPOKEN}.dataset.drawn")
+    lit = page.run(f"(() => {{ const c = {SPOKEN}.querySelector('canvas'); const d = c.getContext('2d')"
+                   ".getImageData(0, 0, c.width, c.height).data; return d.some(v => v > 90 && v < 255); })()")  # fmt: skip
+    assert lit, "the spectrogram is not black"
+    page.run(f"{SPOKEN}.querySelector('.loop').click()")
+    page.run(f"{SPOKEN}.querySelector('.play').click()")
+    page.wait(f"Number({SPOKEN}.dataset.at) > 0.15")
+    jump = page.run(f"""(async () => {{
+      const at = () => Number({SPOKEN}.dataset.at), frame = () => new Promise(requestAnimationFrame);
+      await frame(); await frame();
+      const before = at(), clock = performance.now();
+      {SPOKEN}.querySelectorAll('.pick')[2].click();
+      await frame(); await frame();
+      return [before, at(), (performance.now() - clock) / 1000];
+    }})()""")
+    before, after, passed = jump
+    assert after >= before or after < 0.3, "it goes on, or has begun again"
+    if after >= before:
+        assert after - before <= passed + 0.25
+    assert page.run(f"{SPOKEN}.dataset.heard") == "2"
+    page.run(f"{SPOKEN}.dispatchEvent(new KeyboardEvent('keydown', {{key: '1'}}))")
+    assert page.run(f"{SPOKEN}.dataset.heard") == "0"
+    put(page, ".utterance .seek", 0.5)
+    assert page.run(f"Number({SPOKEN}.querySelector('.seek').value)") >= 0.45
+    page.run(f"{SPOKEN}.querySelector('.play').click()")
+    assert page.run(f"{SPOKEN}.dataset.playing") == "no"
+
+
+def test_one_system_is_heard_at_the_matched_level(tab: Callable[[], Page], reports: dict[str, Path]) -> None:
+    page = tab()
+    page.call("Page.addScriptToEvaluateOnNewDocument", source="""
+      window.gains = [];
+      const make = AudioContext.prototype.createGain;
+      AudioContext.prototype.createGain = function () { const g = make.call(this); window.gains.push(g); return g; };
+    """)  # fmt: skip
+    page.open(reports["vocoder"].as_uri())
+    page.run(f"{SPOKEN}.querySelector('.loop').click()")
+    page.run(f"{SPOKEN}.querySelector('.play').click()")
+    page.wait(f"Number({SPOKEN}.dataset.at) > 0.05")
+    page.run(f"{SPOKEN}.querySelectorAll('.pick')[3].click()")
+    gain_db = float(page.run(f"{SPOKEN}.querySelectorAll('.player')[3].dataset.gain"))
+    systems = page.run(f"{SPOKEN}.querySelectorAll('.player').length")
+    page.wait(f"Math.abs(window.gains.slice(-{systems})[3].gain.value - {10 ** (gain_db / 20)}) < 0.01")
+    heard = page.run(f"window.gains.slice(-{systems}).filter(g => g.gain.value > 0.01).length")
+    assert heard == 1
+
+
+def test_blind_mode_hides_names_and_votes_name_them(page: Page) -> None:
+    page.run("document.getElementById('blind').click()")
+    shown = page.run(f"[...{SPOKEN}.querySelectorAll('.name')].map(e => e.textContent)")
+    assert sorted(shown) == [chr(65 + i) for i in range(len(shown))]
+    put(page, ".utterance .score", 73, place=1)
+    page.run("window.saved = []")
+    page.run("HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download, this.href]); }; 0")
+    page.run("document.getElementById('votes').click()")
+    ballot = page.run("document.getElementById('ballot').value").splitlines()
+    second = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
+    page.screenshot("blind", whole=False)
+    page.run("document.getElementById('blind').click()")
+    name = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
+    assert ballot[0] == "utterance,system,shown_as,score"
+    assert ballot[1].endswith(f",{name},{second},73")
+    assert page.run("window.saved[0][0]") == "votes.csv"
+    assert page.run("window.saved[0][1].startsWith('blob:')")
+
+
+def test_rows_are_ranked_by_the_metric_chosen(page: Page) -> None:
+    options = page.run("[...document.getElementById('rank-by').options].map(o => o.value)")
+    put(page, "#rank-by", options[-1], "change")
+    losses = page.run(
+        f"[...document.querySelectorAll('.utterance')].map(r => JSON.parse(r.dataset.losses)[{json.dumps(options[-1])}])"
+    )
+    assert losses == sorted(losses, reverse=True)
+    assert page.run("document.querySelector('.utterance .why').textContent").startswith("largest loss")
+    page.run("document.querySelector('input.which').click()")
+    assert page.run("[...document.querySelectorAll('.player[data-system=\"0\"]')].every(p => p.hidden)")
+
+
+@pytest.mark.parametrize("width", [375, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows(page: Page, width: int, scheme: str, request: pytest.FixtureRequest) -> None:
+    page.scheme(scheme)
+    page.size(width)
+    task = request.node.callspec.params["page"]
+    page.run("document.querySelectorAll('.utterance').forEach(e => e.scrollIntoView({behavior: 'instant'}))")
+    page.run("scrollTo(0, 0)")
+    page.screenshot(f"{task}-{scheme}-{width}")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    wide = page.run(f"""[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll') && !e.closest('svg')
+      && !e.closest('[hidden]') && e.getBoundingClientRect().right > {width} + 1).map(e => e.outerHTML.slice(0, 80))""")
+    assert wide == []
+    ink, paper = page.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+    assert (sum(map(int, ink[4:-1].split(","))) > sum(map(int, paper[4:-1].split(",")))) == (scheme == "dark")
+
+
+@contextmanager
+def mlflow_server(root: Path) -> Iterator[str]:
+    """MLflow's own server on the study's store."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
+               "--default-artifact-root", (root / "artifacts").as_uri(), "--host", "127.0.0.1", "--port", str(port),
+               "--workers", "1"]  # fmt: skip
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.3)
+        yield url
+    finally:
+        import os
+        import signal
+
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def frame_with(browser: Browser, top: Page, text: str) -> Page:
+    """The frame whose page says `text`: one of the top page's own process, or of a process of its own."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        browser.drain(0.3)
+        sessions = [e["params"]["sessionId"] for e in browser.events if e.get("method") == "Target.attachedToTarget"
+                    and e["params"]["targetInfo"]["type"] == "iframe"]  # fmt: skip
+        for session in sessions:
+            frame = Page(browser, session)
+            try:
+                if frame.run(f"document.body && document.body.textContent.includes({json.dumps(text)})"):
+                    return frame
+            except AssertionError:
+                continue
+    raise AssertionError("the report did not appear in MLflow's artifact view")
+
+
+def test_inside_mlflows_artifact_view(tmp_path: Path, tab: Callable[[], Page]) -> None:
+    from bench.trial.tracking import Tracking
+
+    root = StudyFiles(tmp_path, audio=1, hidden=32).write((ARMS[0], ARMS[4]))
+    report = build_report(root)
+    tracking = Tracking(root, "synthetic", f"sqlite:///{root / 'mlflow.db'}")
+    run = tracking.log_study(files={report: "report"})
+    experiment: Any = tracking._client().get_run(run).info.experiment_id
+    with mlflow_server(root) as url:
+        page = tab()
+        page.size(1440, 1000)
+        page.open(f"{url}/#/experiments/{experiment}/runs/{run}/artifacts/report/report.html")
+        frame = frame_with(page.browser, page, "Lanewise report")
+        frame.wait("document.querySelectorAll('svg .point').length > 0")
+        heading = frame.run("document.querySelector('h1').textContent")
+        assert heading == "synthetic"
+        frame.run("document.querySelector('table.sortable thead button').click()")
+        assert frame.run("document.querySelector('th[aria-sort]') !== null")
+        frame.run(f"{SPOKEN}.scrollIntoView({{behavior: 'instant'}})")
+        frame.wait(f"{SPOKEN}.dataset.drawn")
+        frame.run(f"{SPOKEN}.querySelector('.play').click()")
+        frame.wait(f"Number({SPOKEN}.dataset.at) > 0.1")
+        frame.run("document.getElementById('votes').click()")
+        assert frame.run("document.getElementById('ballot').value").startswith("utterance,system")
+        page.screenshot("in-mlflow", whole=False)
