@@ -156,6 +156,8 @@ def test_blind_mode_hides_names_and_votes_name_them(page: Page) -> None:
     page.run("document.getElementById('votes').click()")
     ballot = page.run("document.getElementById('ballot').value").splitlines()
     second = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
+    page.run("document.getElementById('listen').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{SPOKEN}.dataset.drawn")
     page.screenshot("blind", whole=False)
     page.run("document.getElementById('blind').click()")
     name = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
