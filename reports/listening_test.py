@@ -125,7 +125,8 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
 
 def _write_abx(out: Path, stimuli: list[Stimulus], rng: np.random.Generator) -> None:
     """Pairs with the recording or dense-continued: A and B in random order, X a copy of one under another name."""
-    trials, key = [], []
+    trials: list[list[str]] = []
+    key: list[list[str]] = []
     (out / "abx").mkdir(exist_ok=True)
     for utterance in dict.fromkeys(s.utterance for s in stimuli):
         mine = [s for s in stimuli if s.utterance == utterance]

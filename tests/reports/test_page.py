@@ -133,7 +133,7 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert elements.count("svg") == 8
+    assert elements.count("svg") == 7
     assert elements.count("canvas") == 4 * (len(SHOWN) + 3)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
