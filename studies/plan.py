@@ -114,7 +114,7 @@ def sampled_config(study: Study, point: dict[str, Any]) -> TrialConfig:
 
 def dense_config(study: Study) -> TrialConfig:
     """Return dense-continued: the study's base without regularizer and pruning, its first seeds."""
-    leaves = without(study.base, "reg", "prune", "simd.width")
+    leaves = without(study.base, "reg", "prune", "simd.width", "recover.kind")
     return _build(study, "dense-continued", leaves, study.dense_seeds[0], study.recover_seeds[0])
 
 
@@ -210,13 +210,14 @@ def _bound(axis: Axis, value: float) -> float | int:
 def _missing_baselines(study: Study, fixed: list[Planned]) -> dict[str, Leaves]:
     """Return the baselines that no arm of the study is already, by name."""
     here = study.document.origin(("baselines",))
-    dense = without(study.base, "reg", "prune", "simd.width")
+    pruned = without(study.base, "reg", "prune", "simd.width")
+    dense = without(pruned, "recover.kind")
     arms: dict[str, Leaves] = {"dense-continued": dense}
     small = _small_dense(study, dense, here)
     if small is not None:
         arms["small-dense"] = small
     for sparsity, settings in _pruned_tiles(study, fixed):
-        leaves = dense | {key: Leaf(value, here) for key, value in settings.items()}
+        leaves = pruned | {key: Leaf(value, here) for key, value in settings.items()}
         leaves |= {"prune.kind": Leaf("random", here), "prune.sparsity": Leaf(sparsity, here)}
         config = _build(study, "random", leaves, study.dense_seeds[0], study.recover_seeds[0])
         arms[arm_name(config.model_copy(update={"arm": None}))] = leaves

@@ -54,8 +54,8 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
         The configuration in which nothing is implicit, and what is wrong with it.
     """
     complain = Findings()
-    config = with_defaults(config)
     shape = shape_of(config, complain)
+    config = with_defaults(config, shape)
     reg_tile, prune_tile, width = _tiles(config, complain)
     reg, prune = config.reg, config.prune
     check_task(config, complain)

@@ -94,6 +94,10 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         )
     if config.recover.kind != "finetune" and prune.kind == "none":
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
+    if config.recover.kind != "finetune" and prune.kind != "none" and prune.schedule == "offline":
+        complain.incompatible(
+            "recover.kind", f"got {config.recover.kind!r}, but after prune.schedule 'offline' nothing is trained"
+        )
     regularizer = info(config, "regularizer")
     if config.recover.kind != "finetune" and regularizer is not None and not regularizer.weights:
         complain.incompatible(

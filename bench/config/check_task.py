@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.config.checkpoints import architecture_of
+from bench.config.checkpoints import architecture_of, computes_in_integers
 from bench.config.findings import Findings
 from bench.config.matrices import EnhancerShape, Shape, VocoderShape
 from bench.config.schema import Quant, TrialConfig
@@ -24,13 +24,17 @@ CORPORA = {
     "enhancer": ("folder", "ljspeech", "jsut", "voicebank", "dns"),
 }
 
+NOISY = ("voicebank:", "dns:")
+"""Corpora that are noisy already."""
 
-def with_defaults(config: TrialConfig) -> TrialConfig:
-    """Return the configuration with what the task says where nothing was said."""
+
+def with_defaults(config: TrialConfig, shape: Shape | None) -> TrialConfig:
+    """Return the configuration with what the task, and the shape of its model, say where nothing was said."""
     prune, measure = config.prune, config.measure
     own: dict[str, object] = {}
     if not prune.matrices:
-        named = ("gru.recurrent",) if config.task == "vocoder" else tuple(EnhancerShape().matrices())
+        everything = tuple((shape or EnhancerShape()).matrices())
+        named = ("gru.recurrent",) if config.task == "vocoder" else everything
         own["prune"] = prune.model_copy(update={"matrices": named})
     if measure.metrics == ("all",):
         own["measure"] = measure.model_copy(update={"metrics": METRICS[config.task]})
@@ -53,6 +57,8 @@ def shape_of(config: TrialConfig, complain: Findings) -> Shape | None:
         hint = did_you_mean(init, known)
         complain("model.init", f"{error}{hint}; expected {', '.join(known)} or the path of a checkpoint")
         return None
+    if config.task == "enhancer" and config.quant.kind == "none" and computes_in_integers(init):
+        complain("quant.kind", f"got 'none', but the checkpoint `model.init: {init}` computes in int8; set it to int8")
     for key, value in asked.items():
         if hasattr(shape, key) and value != getattr(shape, key):
             complain(
@@ -89,7 +95,7 @@ def check_task(config: TrialConfig, complain: Findings) -> None:
             "reg.kind": config.reg.kind == "skip_update",
         }
         _check_quant(config, complain)
-        _check_noise(config.data.noise, complain)
+        _check_noise(config.data.corpus, config.data.noise, complain)
     for key, given in foreign.items():
         if given:
             complain(key, f"given, but task {config.task!r} has no such thing; leave it out")
@@ -116,7 +122,9 @@ def _check_corpus(config: TrialConfig, complain: Findings) -> None:
         complain("data.corpus", f"{path}: no such folder")
 
 
-def _check_noise(spec: str, complain: Findings) -> None:
+def _check_noise(corpus: str, spec: str, complain: Findings) -> None:
+    if corpus.startswith(NOISY) and spec != "embedded":
+        complain("data.noise", f"given, but {corpus!r} brings its own noise; leave it out")
     kind, _, path = spec.partition(":")
     if spec == "embedded":
         return

@@ -85,6 +85,11 @@ def architecture_of(init: str, task: str = "vocoder") -> Shape:
     return shape
 
 
+def computes_in_integers(init: str) -> bool:
+    """Say whether the enhancer that `model.init` names, one of known architecture, was saved in integer arithmetic."""
+    return "quantisation" in json.loads(_metadata(checkpoint_path(init, "enhancer"))["arch"])
+
+
 def _vocoder(sizes: dict[str, Any]) -> VocoderShape:
     values = {field.name: sizes[field.name] for field in fields(VocoderShape)}
     _check_whole(value for key, value in values.items() if key != "causal")

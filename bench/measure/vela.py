@@ -6,6 +6,7 @@ where multiplying is (all in SRAM): both are given, and both belong beside a sma
 """
 
 import csv
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -44,6 +45,14 @@ class VelaEstimate:
     flash_us: float
     sram_cycles: int
     sram_us: float
+
+
+def version() -> str | None:
+    """Version of the compiler that is installed, None without one."""
+    try:
+        return importlib.metadata.version("ethos-u-vela")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def vela_estimate(model: QuantisedEnhancer) -> VelaEstimate:

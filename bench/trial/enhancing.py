@@ -66,7 +66,10 @@ def pack(trial: Trial, arm: "Arm") -> dict[str, Any]:
     tiles = {key: tile for key, tile in wanted.items() if table.can_run(tile, fmt)}
     path = trial.folder / packing.MODEL
     info = pack_enhancer(path, arch, tensors, tiles, {key: masks[key].numpy() for key in tiles}, fmt)
-    return packing.facts(trial, arm, path, info) | {"as_dense": sorted(set(wanted) - set(tiles))}
+    as_dense = sorted(set(wanted) - set(tiles))
+    found = packing.facts(trial, arm, path, info)
+    zeros = sum(int((~masks[key]).sum()) for key in as_dense)
+    return found | {"as_dense": as_dense, "nonzeros": found["nonzeros"] - zeros}
 
 
 def test_pairs(trial: Trial) -> "list[Pair]":
@@ -125,7 +128,13 @@ def _scores(trial: Trial, clips: dict[str, tuple[FloatArray, FloatArray]]) -> di
 def _noisy_scores(trial: Trial, clips: dict[str, tuple[FloatArray, FloatArray]]) -> dict[str, Scored]:
     """Scores of the noisy clips themselves, which all arms share."""
     metrics = trial.config.measure.metrics
-    inputs = {"data": trial.mixtures.content_hash, "ids": sorted(clips), "packages": packages(metrics), "version": 1}
+    inputs = {
+        "data": trial.mixtures.content_hash,
+        "ids": sorted(clips),
+        "metrics": sorted(metrics),  # of those of our own code, packages says nothing
+        "packages": packages(metrics),
+        "version": 1,
+    }
 
     def build(partial: Path, work: Path) -> None:
         write_json(partial / NOISY_FILE, _scores(trial, clips))

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.config.schema import TrialConfig
+from bench.digest import file_sha256
 from bench.errors import LanewiseError
+from bench.measure import accelerator, vela
 from bench.measure.sound.registry import packages
 from bench.trial import enhancing, int8, judging, learning, packing, pictures, timing
 from bench.trial.context import Trial
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
-    "delta": 1, "valid-nll": 1, "enhancer-pack": 1, "enhancer-scores": 1, "weight": 2, "vela": 1,
+    "delta": 1, "valid-nll": 1, "enhancer-pack": 2, "enhancer-scores": 1, "weight": 2, "vela": 1,
     "enhancer-pictures": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
@@ -64,12 +66,13 @@ def _enhancer(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> 
         audio_clips=measure.audio_clips,
     )
     _scored(rows, record, trial.config)
-    record.metrics |= stage("weight", lambda: enhancing.weigh(trial, arm))
+    devices = file_sha256(accelerator.SHIPPED)  # which its users edit
+    record.metrics |= stage("weight", lambda: enhancing.weigh(trial, arm), accelerators=devices)
     if trial.config.quant.kind == "none":
         record.reasons |= dict.fromkeys(("size.compression", *enhancing.VELA), "the arm computes in float32")
     else:
         try:
-            record.metrics |= stage("vela", lambda: enhancing.compiled(arm))
+            record.metrics |= stage("vela", lambda: enhancing.compiled(arm), compiler=vela.version())
         except LanewiseError as error:  # an extra that is not installed, say
             record.reasons |= dict.fromkeys(enhancing.VELA, str(error))
     timing.time_model(trial, arm, stage, record)
@@ -124,7 +127,7 @@ def _learnt(arm: "Arm", record: Record) -> None:
             record.reasons[f"valid.loss.{phase}"] = why
     if arm.tuned is not None:
         tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
-        record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"
+        record.tags["lanewise.tuned"] = f"{arm.tuned} (valid.loss) {tried}"
         record.facts["tune"] = {
             "key": arm.tuned,
             "values": list(arm.grid),

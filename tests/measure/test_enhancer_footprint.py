@@ -40,4 +40,5 @@ def test_zeros_pay_and_blocks_pay_with_their_own_tile() -> None:
 def test_peak_activations_of_the_parent_network() -> None:
     # state 2 x 256 x (1 + 4); window and sum 2 x 512 x 2; spectrum 257 x 4; layer 2: 256 + 4 x 1024 + 256
     assert peak_activation_bytes(EnhancerArch()) == 2560 + 2048 + 1028 + 4608
+    assert peak_activation_bytes(EnhancerArch(kept=(64, 32), fc=16)) == 96 * 5 + 2048 + 1028 + 128 + 4 * 256 + 64
     assert peak_activation_bytes(EnhancerArch(cell="gru")) == 512 + 2048 + 1028 + 256 + 4 * 1536 + 256

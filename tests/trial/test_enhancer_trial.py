@@ -1,6 +1,7 @@
 """Whole trials of enhancers on a few recordings: trained in integers, packed, run by the engine, scored and weighed."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, parse
 from bench.engine.enhancer import Enhancer as PackedEnhancer
 from bench.learn.enhancement import si_sdr_db
+from bench.measure import accelerator
 from bench.models.checkpoint import save_enhancer
 from bench.models.enhancer import Enhancer, EnhancerArch
+from bench.models.quantised import Quantisation, QuantisedEnhancer
 from bench.trial.record import Record, empty_metrics
 from bench.trial.run import run_trial
 
@@ -40,6 +43,9 @@ def folder(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         soundfile.write(path, 0.05 * rng.standard_normal(16_000), 16_000)
     torch.manual_seed(0)
     save_enhancer(root / "dense.safetensors", Enhancer(EnhancerArch(hidden=16, fc=16, mels=16)), {})
+    integers = QuantisedEnhancer(EnhancerArch(hidden=16, fc=16, mels=16), Quantisation())
+    save_enhancer(root / "integers.safetensors", integers, {})
+    save_enhancer(root / "deep.safetensors", Enhancer(EnhancerArch(hidden=16, layers=3, fc=16, mels=16)), {})
     return {"corpus": tiny_corpus, "noise": root / "noise", "init": root / "dense.safetensors"}
 
 
@@ -94,9 +100,13 @@ def test_units_leave_a_smaller_network_and_weights_a_dense_kernel(folder: dict[s
     weight = trial(folder, tmp_path / "weight", "prune.kind=magnitude", "prune.tile=1x1", "prune.sparsity=0.5")
     assert unit.metrics["size.bytes"] < dense.metrics["size.bytes"]  # type: ignore[operator]
     assert unit.metrics["size.dense"] < dense.metrics["size.dense"]  # type: ignore[operator]
+    assert unit.metrics["size.activation_bytes"] < dense.metrics["size.activation_bytes"]  # type: ignore[operator]
     assert "as_dense" not in unit.facts
     assert len(weight.facts["as_dense"]) == 6  # the engine has no int8 kernel for single weights
     assert weight.metrics["size.bytes"] == dense.metrics["size.bytes"]
+    vectors = 2 * 64 + 16 + 16 + 2 * 16  # biases, and what normalises features
+    pruned = dense.metrics["size.nonzeros"] - vectors  # type: ignore[operator]
+    assert weight.metrics["size.nonzeros"] == pytest.approx(vectors + pruned / 2, abs=3)  # zeros that it stores, too
     assert weight.metrics["size.bitmap"] < dense.metrics["size.dense"]  # type: ignore[operator]
 
 
@@ -127,6 +137,8 @@ def test_integers_that_the_engine_does_not_have_are_judged_in_torch(folder: dict
         ("measure.metrics=mcd_db", "measure.metrics", "of task enhancer"),
         ("prune.kind=magnitude prune.sparsity=0.5 prune.matrices=gru.recurrent", "prune.matrices", "rnn1.input"),
         ("prune.kind=magnitude prune.sparsity=1 prune.tile=unit", "prune.sparsity", "leaves none"),
+        ("data.corpus=voicebank:/ data.noise=folder:/", "data.noise", "its own noise"),
+        ("prune.kind=magnitude prune.schedule=offline recover.kind=rewind", "recover.kind", "nothing is trained"),
         ("reg.kind=skip_update", "reg.kind", "no such thing"),
         ("task=vocoder model.init=shipped pack.format=f32", "quant.kind", "no such thing"),
     ],
@@ -139,6 +151,29 @@ def test_bad_settings_are_named(folder: dict[str, Path], change: str, key: str, 
     ), caught.value
 
 
+def test_a_start_that_computes_in_integers_stays_so(folder: dict[str, Path]) -> None:
+    start = f"model.init={folder['init'].with_name('integers.safetensors')}"
+    with pytest.raises(ConfigError, match="computes in int8; set it to int8"):
+        config(folder, start, "quant.kind=none", "pack.format=f32")
+    assert config(folder, start).quant.kind == "int8"
+
+
+def test_every_matrix_of_the_checkpoint_is_pruned_by_default(folder: dict[str, Path]) -> None:
+    found = config(folder, f"model.init={folder['init'].with_name('deep.safetensors')}").prune.matrices
+    layers = [f"rnn{layer}.{part}" for layer in (1, 2, 3) for part in ("input", "recurrent")]
+    assert found == (*layers, "fc.hidden", "fc.mask")
+
+
+def test_an_edited_accelerator_is_asked_again(
+    folder: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = trial(folder, tmp_path / "a").metrics["accel.none-sram.us"]
+    slower = tmp_path / "accelerators.yaml"
+    slower.write_text(re.sub(r"clock_mhz: \S+", "clock_mhz: 1", accelerator.SHIPPED.read_text()))
+    monkeypatch.setattr(accelerator, "SHIPPED", slower)
+    assert trial(folder, tmp_path / "a").metrics["accel.none-sram.us"] > 10 * before  # type: ignore[operator]
+
+
 def test_noisy_scores_are_made_once(folder: dict[str, Path], tmp_path: Path) -> None:
     first = trial(folder, tmp_path / "a", "seed.recover=1")
     second = trial(folder, tmp_path / "b", "seed.recover=2")
@@ -146,3 +181,5 @@ def test_noisy_scores_are_made_once(folder: dict[str, Path], tmp_path: Path) -> 
     kept = list((folder["init"].parent / "cache" / "noisy").glob("*/scores.json"))
     assert len(kept) == 1
     assert json.loads(kept[0].read_text()).keys() == {row["id"] for row in first.utterances}
+    other = trial(folder, tmp_path / "c", "seed.recover=1", "measure.metrics=si_sdr,sdr,estoi")
+    assert all(row["noisy.sdr"] is not None for row in other.utterances)
