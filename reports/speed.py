@@ -64,7 +64,7 @@ def speed_estimate(trials: pd.DataFrame, timing: pd.DataFrame, key: str) -> Esti
     bounds = [
         _bounds(found, timing[timing["seed"] == seed], key)
         for seed, found in zip(trials["seed"].tolist(), values.tolist(), strict=True)
-        if not math.isnan(found)
+        if not math.isnan(found) and key in FROM_SAMPLES
     ]
     low, high = min((b[0] for b in bounds), default=math.nan), max((b[1] for b in bounds), default=math.nan)
     return Estimate(value, low, high, len(known), n_failed, "" if math.isnan(low) else WITHIN_RUN)
@@ -72,8 +72,6 @@ def speed_estimate(trials: pd.DataFrame, timing: pd.DataFrame, key: str) -> Esti
 
 def _bounds(value: float, timing: pd.DataFrame, key: str) -> tuple[float, float]:
     """Interval of one trial's figure: that of its sample medians, carried over to the figure's unit."""
-    if key not in FROM_SAMPLES:
-        return math.nan, math.nan
     above, below = FROM_SAMPLES[key]
     samples = {str(engine): group["sample_us"].to_numpy(dtype=np.float64) for engine, group in timing.groupby("engine")}
     if any(name is not None and not len(samples.get(name, ())) for name in (above, below)):

@@ -34,7 +34,7 @@ _TIMING = click.option(
     type=click.Choice(("here", "later", "only")),
     default="here",
     show_default=True,
-    help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
+    help="Time each trial here; leave that to a quiet host (later); or be that host, until all have ended (only).",
 )
 _LAUNCHER = click.option(
     "--launcher", type=click.Choice(("local", "slurm", "ray")), default="local", show_default=True,
