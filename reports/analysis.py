@@ -14,9 +14,9 @@ from reports.compare import (
     Difference,
     Estimate,
     Scores,
-    difference,
+    differences,
     disjoint,
-    estimate,
+    estimates_of,
     not_worse_than_best,
     score_tables,
 )
@@ -95,23 +95,22 @@ def analyse(study: Study) -> Analysis:
     speed, size = trial_columns(study.trials.columns)
     scores = score_tables(study.utterances)
     reference_scores = score_tables(study.references.assign(seed=""))
-    estimates = {key: estimate(table) for key, table in scores.items()}
-    of_references = {key: estimate(table) for key, table in reference_scores.items()}
+    estimates = dict(zip(scores, estimates_of(list(scores.values())), strict=True))
+    of_references = dict(zip(reference_scores, estimates_of(list(reference_scores.values())), strict=True))
     estimates |= {key: found for key, found in of_references.items() if found.n}  # NLL means nothing for a recording
-    timings = {str(arm): timing for arm, timing in study.timing.groupby("arm")}
     for arm in study.arms:
-        timing = timings.get(arm, study.timing.iloc[:0])
         for column in (*speed, *size):
-            estimates[arm, column.key] = speed_estimate(study.of_arm(arm), timing, column.key)
+            estimates[arm, column.key] = speed_estimate(study, arm, column.key)
         estimates[arm, "speed.theory"] = theoretical(study, arm, BASELINE)
     measured = {key for (arm, key) in scores if estimates[arm, key].n}
     columns = [column for column in quality if column.key in measured or column.key == study.task.primary]
     columns += [c for c in (*speed, *size) if any(estimates[arm, c.key].n for arm in study.arms)]
-    differences = {
-        (arm, column.key): difference(scores, arm, BASELINE, column, margins.get(column.key))
-        for arm in study.arms
+    arms = [arm for arm in study.arms if arm != BASELINE]
+    deltas = {
+        (delta.arm, column.key): delta
         for column in columns
-        if arm != BASELINE and column in quality
+        if column in quality
+        for delta in differences(scores, arms, BASELINE, column, margins.get(column.key))
     }
     unstable = frozenset(arm for arm in study.arms if not _all_stable(study.of_arm(arm)))
     timed = [arm for arm in study.arms if arm not in unstable]
@@ -126,7 +125,7 @@ def analyse(study: Study) -> Analysis:
         margins=margins,
         scores=scores,
         estimates=estimates,
-        differences=differences,
+        differences=deltas,
         unmeasured=_reasons(study.utterances, {c.key for c in quality} - measured),
         marked=marked,
         unstable=unstable,

@@ -63,14 +63,13 @@ def find_study(study: str) -> Path:
 
 def _make(study_dir: Path, out: Path | None, as_json: bool) -> None:
     from reports.build import make_report
+    from reports.tables import one_line, table_rows
 
     made = make_report(study_dir, out)
     for sentence in made.sentences:
-        say(sentence.text)
+        say(one_line(sentence.text))
     say(f"report: {made.page}")
     if as_json:
-        from reports.tables import table_rows
-
         headline = [{"kind": sentence.kind, "text": sentence.text} for sentence in made.sentences]
         document = {"report": str(made.page), "headline": headline, "rows": table_rows(made.analysis)}
         click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))

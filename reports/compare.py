@@ -6,12 +6,12 @@ interval is Student's t on the paired seed means; with fewer it is a bootstrap o
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.measure.statistics import FEWEST_SEEDS, Interval, arm_difference, mean_interval, seed_interval
+from bench.measure.statistics import FEWEST_SEEDS, Interval, arm_differences, mean_intervals, seed_interval
 from reports.columns import Column
 
 # Below six pairs even a sign test cannot reach 5 % two-sided (2 * 2**-5 = 0.0625), so nothing may be called.
@@ -84,12 +84,22 @@ def score_tables(utterances: pd.DataFrame) -> Scores:
 
 def estimate(by_seed: BySeed) -> Estimate:
     """Mean over utterances and seeds, with its interval; missing scores are counted, never zero."""
-    scores = [value for scores in by_seed.values() for value in scores.values()]
-    n = sum(value is not None for value in scores)
-    interval = _over_seeds(by_seed) if len(by_seed) >= FEWEST_SEEDS else mean_interval(_utterance_means(by_seed))
-    low, high = _bounds(interval)
-    value = math.nan if interval.mean is None else interval.mean
-    return Estimate(value, low, high, n, len(scores) - n, "" if math.isnan(low) else _basis(interval))
+    return estimates_of([by_seed])[0]
+
+
+def estimates_of(tables: Sequence[BySeed]) -> list[Estimate]:
+    """`estimate` of every table."""
+    few = [by_seed for by_seed in tables if len(by_seed) < FEWEST_SEEDS]
+    over_utterances = iter(mean_intervals([_utterance_means(by_seed) for by_seed in few]))
+    found = []
+    for by_seed in tables:
+        scores = [value for scores in by_seed.values() for value in scores.values()]
+        n = sum(value is not None for value in scores)
+        interval = next(over_utterances) if len(by_seed) < FEWEST_SEEDS else _over_seeds(by_seed)
+        low, high = _bounds(interval)
+        value = math.nan if interval.mean is None else interval.mean
+        found.append(Estimate(value, low, high, n, len(scores) - n, "" if math.isnan(low) else _basis(interval)))
+    return found
 
 
 def difference(scores: Scores, arm: str, baseline: str, column: Column, margin: float | None = None) -> Difference:
@@ -99,15 +109,38 @@ def difference(scores: Scores, arm: str, baseline: str, column: Column, margin: 
     ----------
     margin : largest loss that still counts as "on a par", in the metric's unit; None for significance alone
     """
-    ours, theirs = scores.get((arm, column.key)), scores.get((baseline, column.key))
-    if ours is None or theirs is None:
-        absent = baseline if theirs is None else arm
-        return _uncalled(arm, baseline, column.key, margin, f"{absent} has no {column.label} scores")
-    seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
-        return _uncalled(arm, baseline, column.key, margin, f"shares no seeds with {baseline}")
-    interval = arm_difference({i: ours[s] for i, s in enumerate(seeds)}, {i: theirs[s] for i, s in enumerate(seeds)})
-    pairs = [_pairs(ours[seed], theirs[seed]) for seed in seeds]
+    return differences(scores, [arm], baseline, column, margin)[0]
+
+
+def differences(
+    scores: Scores, arms: Sequence[str], baseline: str, column: Column, margin: float | None = None
+) -> list[Difference]:
+    """`difference` of every arm to one baseline."""
+    theirs = scores.get((baseline, column.key))
+    paired: dict[str, tuple[BySeed, BySeed]] = {}
+    for arm in arms:
+        ours = scores.get((arm, column.key))
+        seeds = sorted(ours.keys() & theirs.keys()) if ours is not None and theirs is not None else []
+        if ours is not None and theirs is not None and seeds:
+            paired[arm] = {s: ours[s] for s in seeds}, {s: theirs[s] for s in seeds}
+    numbered = [tuple(dict(enumerate(side.values())) for side in pair) for pair in paired.values()]
+    intervals = dict(zip(paired, arm_differences([(a, b) for a, b in numbered]), strict=True))
+    found = []
+    for arm in arms:
+        if arm in paired:
+            found.append(_called(arm, baseline, column, margin, paired[arm], intervals[arm]))
+        elif theirs is None or (arm, column.key) not in scores:
+            absent = baseline if theirs is None else arm
+            found.append(_uncalled(arm, baseline, column.key, margin, f"{absent} has no {column.label} scores"))
+        else:
+            found.append(_uncalled(arm, baseline, column.key, margin, f"shares no seeds with {baseline}"))
+    return found
+
+
+def _called(
+    arm: str, baseline: str, column: Column, margin: float | None, sides: tuple[BySeed, BySeed], interval: Interval
+) -> Difference:
+    pairs = [_pairs(sides[0][seed], sides[1][seed]) for seed in sides[0]]
     value = math.nan if interval.mean is None else interval.mean
     low, high = _bounds(interval)
     reason = f"only {min(pairs)} pairs of scores, at least {MIN_PAIRS} are needed" if min(pairs) < MIN_PAIRS else ""
@@ -115,7 +148,7 @@ def difference(scores: Scores, arm: str, baseline: str, column: Column, margin: 
         low = high = math.nan
     return Difference(
         arm=arm, baseline=baseline, metric=column.key, value=value, ci_low=low, ci_high=high, n_pairs=sum(pairs),
-        n_dropped=interval.n_failed, n_seeds=len(seeds), basis="" if reason else _basis(interval), margin=margin,
+        n_dropped=interval.n_failed, n_seeds=len(pairs), basis="" if reason else _basis(interval), margin=margin,
         verdict="open" if reason else verdict(column.sign, low, high, margin),
         significant=not reason and not low <= 0 <= high, reason=reason,
     )  # fmt: skip
@@ -140,13 +173,9 @@ def not_worse_than_best(scores: Scores, arms: list[str], column: Column) -> set[
     if not means or not column.sign:
         return set()
     best = max(means, key=lambda arm: column.sign * means[arm])
-    marked = {best}
-    for arm in means:
-        if arm != best:
-            delta = difference(scores, arm, best, column)
-            if not delta.reason and delta.verdict != "worse":
-                marked.add(arm)
-    return marked
+    rivals = [arm for arm in means if arm != best]
+    found = differences(scores, rivals, best, column)
+    return {best} | {delta.arm for delta in found if not delta.reason and delta.verdict != "worse"}
 
 
 def mean_of(by_seed: BySeed) -> float:

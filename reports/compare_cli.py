@@ -110,14 +110,15 @@ def _margin(text: str, primary: str) -> tuple[str, float]:
 
 def _text(lines: "list[Line]") -> str:
     from bench.cli.text import aligned
+    from reports.tables import one_line
 
     cells = [["arm", "metric", "A", "B", "change", "95 % interval", "margin", "verdict", ""]]
     for line in lines:
         interval = "" if math.isnan(line.ci_low) else f"[{_change(line, line.ci_low)}, {_change(line, line.ci_high)}]"
         margin = "" if line.margin is None else f"{line.margin:g}"
         cells.append(
-            [line.arm, line.metric, _number(line.a), _number(line.b), _change(line, line.change), interval, margin,
-             line.verdict, line.note]
+            [one_line(line.arm), line.metric, _number(line.a), _number(line.b), _change(line, line.change), interval,
+             margin, line.verdict, line.note]
         )  # fmt: skip
     return aligned(cells)
 
@@ -133,10 +134,12 @@ def _change(line: "Line", value: float) -> str:
 
 
 def _words(line: "Line") -> str:
+    from reports.tables import one_line
+
     interval = "" if math.isnan(line.ci_low) else f" ({_change(line, line.ci_low)} to {_change(line, line.ci_high)})"
     margin = "" if line.margin is None else f", margin {line.margin:g}"
     note = f" ({line.note})" if line.note else ""
-    return f"{line.arm}, {line.metric}: {line.verdict}, {_change(line, line.change)}{interval}{margin}{note}"
+    return f"{one_line(line.arm)}, {line.metric}: {line.verdict}, {_change(line, line.change)}{interval}{margin}{note}"
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports.analysis import Analysis
 from reports.columns import NOT_DEPLOYABLE, Column
-from reports.compare import Difference, difference, disjoint
+from reports.compare import Difference, difference, differences, disjoint
 from reports.loader import BASELINE
 
 RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
@@ -133,7 +133,8 @@ def _not_shown_worse(analysis: Analysis, best: str, arms: list[str]) -> list[str
     """Those of `arms` whose primary metric is not shown to be worse than that of `best`."""
     column = analysis.column(analysis.primary)
     assert column is not None, "a study always has its primary metric as a column"
-    return [arm for arm in arms if arm != best and difference(analysis.scores, arm, best, column).verdict != "worse"]
+    rivals = [arm for arm in arms if arm != best]
+    return [delta.arm for delta in differences(analysis.scores, rivals, best, column) if delta.verdict != "worse"]
 
 
 def _figures(analysis: Analysis, arm: str) -> str:

@@ -6,6 +6,7 @@ File names say nothing about the system: `stimuli.csv` and `abx-key.csv` are the
 import csv
 import shutil
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
     pages.append({"type": "finish", "name": "Thank you", "content": "Thank you.", "showResults": False,
                   "writeResults": True})  # fmt: skip
     content = {
-        "testname": f"{analysis.study.name}: {kind}", "testId": f"lanewise_{kind}", "bufferSize": 2048,
+        "testname": f"{escape(analysis.study.name)}: {kind}", "testId": f"lanewise_{kind}", "bufferSize": 2048,
         "stopOnErrors": True, "showButtonPreviousPage": True, "remoteService": "service/write.php", "pages": pages,
     }  # fmt: skip
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -125,7 +126,8 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
 
 def _write_abx(out: Path, stimuli: list[Stimulus], rng: np.random.Generator) -> None:
     """Pairs with the recording or dense-continued: A and B in random order, X a copy of one under another name."""
-    trials, key = [], []
+    trials: list[list[str]] = []
+    key: list[list[str]] = []
     (out / "abx").mkdir(exist_ok=True)
     for utterance in dict.fromkeys(s.utterance for s in stimuli):
         mine = [s for s in stimuli if s.utterance == utterance]

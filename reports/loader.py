@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from bench.errors import LanewiseError
 from bench.trial.record import SCHEMA
@@ -80,6 +82,29 @@ class Study:
         for row in means.reset_index().to_dict("records"):
             found.setdefault(str(row["arm"]), {})[str(row["part"])] = float(row["us_per_step"])
         return found
+
+    @cached_property
+    def samples(self) -> dict[tuple[str, str, str], NDArray[np.float64]]:
+        """Timing samples in microseconds, sorted, by arm, seeds and engine."""
+        found: dict[tuple[str, str, str], list[float]] = {}
+        keys = (self.timing[name].tolist() for name in ("arm", "seed", "engine", "sample_us"))
+        for arm, seed, engine, us in zip(*keys, strict=True):
+            found.setdefault((arm, seed, engine), []).append(us)
+        return {key: np.sort(np.asarray(values, dtype=np.float64)) for key, values in found.items()}
+
+    def values(self, arm: str, key: str) -> list[tuple[str, float]]:
+        """A metric of each of an arm's trials, with the trial's seeds; NaN where it is missing."""
+        if key not in self._columns:
+            self._columns[key] = {}
+            column = self.trials[key].tolist() if key in self.trials else [math.nan] * len(self.trials)
+            for name, seed, value in zip(self.trials["arm"], self.trials["seed"], column, strict=True):
+                number = math.nan if value is None else float(value)
+                self._columns[key].setdefault(name, []).append((seed, number))
+        return self._columns[key].get(arm, [])
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
+        return {}
 
     @property
     def systems(self) -> list[str]:

@@ -1,6 +1,7 @@
 """`report.html`: one file that needs nothing else, from disk or inside a sandboxed frame."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from markupsafe import Markup
 
 from reports import listening, page_conditions, page_table, page_timing, published
 from reports.analysis import Analysis
+from reports.figures import fronts
 from reports.headline import headline, is_short
 from reports.ranking import rank
 from reports.svg import inline
@@ -55,7 +57,6 @@ CAPTIONS = {
         "Blue weights stay. Gates of the recurrent matrix (output rows by input columns), then a corner enlarged with "
         "the grid of the pruning tile.",
     ),
-    "spectrograms": ("Spectrograms", "One utterance, all systems on the same axes and the same level scale."),
 }
 
 
@@ -75,6 +76,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         {"name": name, "title": CAPTIONS[name][0], "caption": CAPTIONS[name][1],
          "svg": inline(path.read_text(encoding="utf-8"), name, CAPTIONS[name][0])}
         for name, path in figures.items()
+        if name != "spectrograms"  # the page draws its own, of every row: see listen.js
     ]  # fmt: skip
     return environment.get_template("report.html.j2").render(
         study=analysis.study,
@@ -95,7 +97,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         ranking=rank(analysis, analysis.primary),
         conditions=page_conditions.table(analysis),
         published=published.rows(analysis),
-        tooltips=_script_json([_tooltip(analysis, arm) for arm in analysis.arms]),
+        tooltips=_script_json(_tooltips(analysis)),
         timing=page_timing.timing_rows(analysis),
         engines=page_timing.ENGINES,
         provenance=page_timing.provenance(analysis),
@@ -110,13 +112,19 @@ def _script_json(value: object) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def _tooltip(analysis: Analysis, arm: str) -> str:
-    lines = [arm]
-    for column in analysis.columns:
-        if column.key in (analysis.primary, analysis.task.second, "speed.rtf", "speed.vs_dense", "sparsity.achieved"):
-            lines.append(f"{column.label}: {column.show(analysis.value(arm, column.key))}")
-    for key in param_keys(analysis):
-        value = analysis.param(arm, key)
-        if value is not None:
-            lines.append(f"{key} = {value}")
-    return "\n".join(lines)
+def _tooltips(analysis: Analysis) -> list[str]:
+    """What pointing at an arm tells, by the arm's number: its main figures, its fronts, its configuration."""
+    keys = (analysis.primary, analysis.task.second, "speed.rtf", "speed.vs_dense", fronts.size_key(analysis),
+            "sparsity.achieved")  # fmt: skip
+    shown = [column for column in analysis.columns if column.key in keys]
+    verdicts = [(what, page_table.front_of(analysis, key)) for key, what in page_table.fronts_of(analysis)]
+    params = param_keys(analysis)
+    tips = []
+    for arm in analysis.arms:
+        lines = [arm, *(f"{column.label}: {column.show(analysis.value(arm, column.key))}" for column in shown)]
+        for what, found in verdicts:
+            if arm in found and not math.isnan(found[arm][0]):
+                lines.append(f"front, {what}: {found[arm][1]} (P = {found[arm][0]:.2f})")
+        lines += [f"{key} = {value}" for key in params if (value := analysis.param(arm, key)) is not None]
+        tips.append("\n".join(lines))
+    return tips

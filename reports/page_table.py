@@ -32,7 +32,7 @@ def headings(analysis: Analysis) -> list[dict[str, Any]]:
         if column.key == analysis.primary:
             words = "Paired difference to dense-continued with its 95 % interval and the verdict against the margin."
             found.append({"label": analysis.task.delta, "help": words, "minor": False})
-    for key, what in _fronts(analysis):
+    for key, what in fronts_of(analysis):
         words = (
             f"Probability that the arm is Pareto-optimal in {analysis.task.word} against {what} (joint bootstrap): "
             "frontier from 95 %, dominated up to 5 %, ambiguous between."
@@ -43,11 +43,11 @@ def headings(analysis: Analysis) -> list[dict[str, Any]]:
 
 def rows(analysis: Analysis) -> list[dict[str, Any]]:
     """One row per arm and reference: its name, setting and cells."""
-    fronts = [front_of(analysis, key) for key, _ in _fronts(analysis)]
+    fronts = [front_of(analysis, key) for key, _ in fronts_of(analysis)]
     return [_row(analysis, arm, fronts) for arm in (*analysis.arms, *analysis.references)]
 
 
-def _fronts(analysis: Analysis) -> list[tuple[str, str]]:
+def fronts_of(analysis: Analysis) -> list[tuple[str, str]]:
     """The costs against which the table says who is on the front, with what to call them."""
     keys = ((RTF, "RTF"), (size_key(analysis), "size"))
     return [(key, what) for key, what in keys if analysis.column(key) is not None]

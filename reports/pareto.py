@@ -149,36 +149,30 @@ def _student(values: NDArray[np.float64], normal: Draws, level: NDArray[np.float
 
 def _cost_draws(analysis: Analysis, arms: Sequence[str], key: str, draws: int, rng: np.random.Generator) -> Draws:
     drawn = np.empty((draws, len(arms)))
-    above = FROM_SAMPLES.get(key, (None, None))[0]
-    timing = analysis.study.timing
-    of_engine = {str(arm): group for arm, group in timing[timing["engine"] == above].groupby("arm")}
+    engine = FROM_SAMPLES.get(key, (None, None))[0]
     for i, arm in enumerate(arms):
-        trials = analysis.study.of_arm(arm)
-        known = trials[["seed", key]].dropna()
-        values = known[key].to_numpy(dtype=np.float64)
-        if above is None or arm not in of_engine:
+        known = [(seed, value) for seed, value in analysis.study.values(arm, key) if not math.isnan(value)]
+        values = np.array([value for _, value in known])
+        samples = [analysis.study.samples.get((arm, seed, engine or "")) for seed, _ in known]
+        if all(found is None for found in samples):
             drawn[:, i] = values.mean()
         elif len(values) >= FEWEST_SEEDS:
             drawn[:, i] = _student(values, rng.standard_normal((draws, len(values))), rng.random(draws))
         else:
-            ratios = [
-                value * _median_draws(of_engine[arm], seed, draws, rng)
-                for seed, value in zip(known["seed"], values, strict=True)
-            ]
-            drawn[:, i] = np.mean(ratios, axis=0)
+            drawn[:, i] = np.mean(
+                [v * _median_draws(found, draws, rng) for v, found in zip(values, samples, strict=True)], axis=0
+            )
     return drawn
 
 
-def _median_draws(timing: pd.DataFrame, seed: str, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _median_draws(samples: NDArray[np.float64] | None, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws of a median over the median itself; 1 without samples."""
-    samples = np.sort(timing.loc[timing["seed"] == seed, "sample_us"].to_numpy(dtype=np.float64))
-    if not len(samples):
+    if samples is None:
         return np.ones(draws)
     half = (len(samples) + 1) / 2
-    at = rng.beta(half, half, draws)
     level = (np.arange(len(samples)) + 0.5) / len(samples)
-    medians: NDArray[np.float64] = np.interp(at, level, samples) / float(np.median(samples))
-    return medians
+    medians: NDArray[np.float64] = np.interp(rng.beta(half, half, draws), level, samples)
+    return medians / float(np.median(samples))
 
 
 def on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:

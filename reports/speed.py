@@ -8,9 +8,9 @@ seeds, Student's t over the trials takes its place.
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
@@ -33,11 +33,16 @@ def median_interval(samples: NDArray[np.float64], confidence: float = 0.95) -> t
     """Order-statistic interval of a median; NaN with fewer than six samples, where 95 % cannot be reached."""
     ordered = np.sort(samples)
     n = len(ordered)
-    tail = (1 - confidence) / 2
-    k = sum(bdtr(below, n, 0.5) <= tail for below in range(n))  # largest k with P(Binomial(n, 1/2) < k) <= tail
+    k = _order(n, confidence)
     if k < 1:
         return math.nan, math.nan
     return float(ordered[k - 1]), float(ordered[n - k])
+
+
+@cache
+def _order(n: int, confidence: float) -> int:
+    """Largest k with P(Binomial(n, 1/2) < k) within one tail."""
+    return int(sum(bdtr(below, n, 0.5) <= (1 - confidence) / 2 for below in range(n)))
 
 
 def is_stable(verdict: object) -> bool:
@@ -45,42 +50,35 @@ def is_stable(verdict: object) -> bool:
     return isinstance(verdict, str) and verdict.strip().lower().startswith("stable")
 
 
-def speed_estimate(trials: pd.DataFrame, timing: pd.DataFrame, key: str) -> Estimate:
-    """Mean over one arm's trials of `speed.rtf`, `speed.vs_dense` or another timing, with its interval.
-
-    Parameters
-    ----------
-    trials : finished trials of one arm
-    timing : all timing samples of that arm (`seed`, `engine`, `sample_us`)
-    key : metric key
-    """
-    values = trials[key].to_numpy(dtype=np.float64) if key in trials else np.full(len(trials), math.nan)
-    known = values[~np.isnan(values)]
+def speed_estimate(study: Study, arm: str, key: str) -> Estimate:
+    """Mean over one arm's trials of `speed.rtf`, `speed.vs_dense` or another figure of a trial, with its interval."""
+    values = study.values(arm, key)
+    known = [value for _, value in values if not math.isnan(value)]
     n_failed = len(values) - len(known)
-    value = float(known.mean()) if len(known) else math.nan
-    interval = seed_interval(known.tolist())
-    if len(known) >= FEWEST_SEEDS and interval.low is not None and interval.high is not None:
-        return Estimate(value, interval.low, interval.high, len(known), n_failed, OVER_SEEDS)
-    bounds = [
-        _bounds(found, timing[timing["seed"] == seed], key)
-        for seed, found in zip(trials["seed"].tolist(), values.tolist(), strict=True)
-        if not math.isnan(found)
-    ]
+    value = math.fsum(known) / len(known) if known else math.nan
+    if len(known) >= FEWEST_SEEDS:
+        interval = seed_interval(known)
+        if interval.low is not None and interval.high is not None:
+            return Estimate(value, interval.low, interval.high, len(known), n_failed, OVER_SEEDS)
+    bounds = [_bounds(study, arm, seed, found, key) for seed, found in values if not math.isnan(found)]
     low, high = min((b[0] for b in bounds), default=math.nan), max((b[1] for b in bounds), default=math.nan)
     return Estimate(value, low, high, len(known), n_failed, "" if math.isnan(low) else WITHIN_RUN)
 
 
-def _bounds(value: float, timing: pd.DataFrame, key: str) -> tuple[float, float]:
+def _bounds(study: Study, arm: str, seed: str, value: float, key: str) -> tuple[float, float]:
     """Interval of one trial's figure: that of its sample medians, carried over to the figure's unit."""
     if key not in FROM_SAMPLES:
         return math.nan, math.nan
-    above, below = FROM_SAMPLES[key]
-    samples = {str(engine): group["sample_us"].to_numpy(dtype=np.float64) for engine, group in timing.groupby("engine")}
-    if any(name is not None and not len(samples.get(name, ())) for name in (above, below)):
-        return math.nan, math.nan
-    top, bottom = (median_interval(samples[name]) if name else (1.0, 1.0) for name in (above, below))
-    middle = (np.median(samples[above]) if above else 1.0) / (np.median(samples[below]) if below else 1.0)
-    return value * top[0] / bottom[1] / float(middle), value * top[1] / bottom[0] / float(middle)
+    sides = []
+    for engine in FROM_SAMPLES[key]:
+        samples = np.ones(1) if engine is None else study.samples.get((arm, seed, engine))
+        if samples is None:
+            return math.nan, math.nan
+        low, high = (1.0, 1.0) if engine is None else median_interval(samples)
+        sides.append((low, float(np.median(samples)), high))
+    above, below = sides
+    middle = above[1] / below[1]
+    return value * above[0] / below[2] / middle, value * above[2] / below[0] / middle
 
 
 def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
@@ -90,15 +88,14 @@ def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
     no such part was timed.
     """
     nothing = Estimate(math.nan, math.nan, math.nan, 0, 0, "")
+    known = [value for _, value in study.values(arm, "sparsity.achieved") if not math.isnan(value)]
+    sparsity = math.fsum(known) / len(known) if known else 0.0
+    if sparsity <= 0:
+        return nothing
     trials = study.of_arm(arm)
-    if "sparsity.achieved" not in trials or "prune.sparsity" not in trials:
-        return nothing
-    sparsity = float(trials["sparsity.achieved"].mean())
-    if math.isnan(sparsity) or sparsity <= 0:
-        return nothing
     matrices = str(trials["prune.matrices"].iloc[0]) if "prune.matrices" in trials else ""
     parts = study.parts_of.get(baseline, {})
     pruned = sum(us for part, us in parts.items() if re.search(rf"\b{re.escape(part)}\b", matrices))
     share = pruned / sum(parts.values()) if pruned else 1.0
     left = 1 - share * sparsity
-    return nothing if left <= 0 else Estimate(1 / left, math.nan, math.nan, len(trials), 0, "")
+    return nothing if left <= 0 else Estimate(1 / left, math.nan, math.nan, len(known), 0, "")

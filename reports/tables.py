@@ -121,7 +121,7 @@ def write_latex(analysis: Analysis) -> str:
     header = ["Arm", *(escape_latex(heading) for heading in _headings(analysis, columns))]
     interval = " {{\\scriptsize [{}, {}]}}"
     body = _body(analysis, columns, lambda text: f"\\textbf{{{text}}}", interval, "\\textit{{{}}}")
-    lines = [f"% {line}" for line in (f"lanewise report, study {_one_line(analysis.study.name)}", _legend(analysis))]
+    lines = [f"% {line}" for line in (f"lanewise report, study {one_line(analysis.study.name)}", _legend(analysis))]
     lines += ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}", "\\toprule"]
     lines += [" & ".join(header) + " \\\\", "\\midrule"]
     for name, cells in body:
@@ -189,14 +189,15 @@ def describe(delta: Difference | None, column: Column) -> tuple[str, str, str]:
     return value, f"[{low}, {high}]", delta.verdict
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """`text` on one line, without control characters (a terminal would obey them)."""
     shown = (c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return re.sub(r"\s+", " ", "".join(shown))
 
 
 def escape_markdown(text: str) -> str:
     """`text` safe inside a Markdown table cell: one line, no markup, no HTML."""
-    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", text)
 
 
@@ -210,4 +211,4 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """`text` safe inside a LaTeX cell (T1 and UTF-8 input assumed for other letters)."""
-    return "".join(_LATEX.get(c, c) for c in _one_line(text))
+    return "".join(_LATEX.get(c, c) for c in one_line(text))

@@ -34,7 +34,7 @@ _TIMING = click.option(
     type=click.Choice(("here", "later", "only")),
     default="here",
     show_default=True,
-    help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
+    help="Time each trial here; leave that to a quiet host (later); or be that host, until all have ended (only).",
 )
 _LAUNCHER = click.option(
     "--launcher", type=click.Choice(("local", "slurm", "ray")), default="local", show_default=True,
@@ -163,12 +163,19 @@ def resume(
 @_STUDY
 @_STORAGE
 @_OUT
+@click.option("--watch", "watching", is_flag=True, help="Stay, and show progress, estimated end and front.")
+@click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds between two looks.")
 @_JSON
-def status(study: str | None, storage: str | None, out: Path | None, as_json: bool) -> int:
+def status(
+    study: str | None, storage: str | None, out: Path | None, watching: bool, every: float, as_json: bool
+) -> int:
     """Show every trial of a study: its state, objective values, and why if it did not finish.
+
+    With --watch it stays until the study is done: exit code 0, or 3 when trials failed.
 
     \b
     lanewise sweep status
+    lanewise sweep status --watch
     lanewise sweep status runs/demo --json | jq '.[] | select(.state == "failed")'
     """
     from studies.run import open_store
@@ -176,7 +183,14 @@ def status(study: str | None, storage: str | None, out: Path | None, as_json: bo
 
     folder = find(study, out)
     loaded = folder.load()
-    rows = open_store(loaded, folder, storage).rows()
+    store = open_store(loaded, folder, storage)
+    if watching:
+        from studies.watch import watch
+
+        if as_json:
+            raise UsageError("--watch is for people; use --json without it")
+        return watch(loaded, store.rows, every)
+    rows = store.rows()
     click.echo(json.dumps(status_rows(loaded, rows), indent=1) if as_json else status_text(loaded, rows))
     return 0
 

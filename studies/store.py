@@ -345,10 +345,10 @@ class Store:
         revised: dict[str, list[float]] = self.attribute("revised") or {}
         self.set_attribute("revised", revised | {str(item): list(values) for item in same})
 
-    def rows(self) -> list[Row]:
-        """Return every trial, by number."""
+    def rows(self, config_hash: str | None = None) -> list[Row]:
+        """Return every trial, by number; or those of some settings, which takes no longer the more there are."""
         revised: dict[str, list[float]] = self.attribute("revised") or {}
-        rows = self._read(lambda session: read_rows(session, self.study._study_id))
+        rows = self._read(lambda session: read_rows(session, self.study._study_id, config_hash=config_hash))
         return [
             replace(row, values=tuple(revised[str(row.number)])) if str(row.number) in revised else row for row in rows
         ]

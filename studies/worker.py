@@ -144,8 +144,8 @@ def _run_one(
         return
     digest, rests_on = config_hash(config), provenance(config)
     store.note(claim, arm=config.arm, config_hash=digest, provenance=rests_on)
-    for twin in store.rows():
-        same = (twin.config_hash, twin.provenance) == (digest, rests_on)
+    for twin in store.rows(digest):
+        same = twin.provenance == rests_on
         if same and twin.state == "complete" and twin.number != number and twin.duplicate_of is None:
             store.finish(claim, me, "complete", twin.values, duplicate_of=twin.number, seconds=0.0)
             say(f"trial {number} ({config.arm}): the same settings as trial {twin.number}, whose result it takes over")

@@ -6,6 +6,7 @@ Every interval says what varied (`over`) and how many values were missing (`n_fa
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -68,16 +69,42 @@ def mean_interval(
     LanewiseError
         A value is NaN or infinite (a missing value is None), or `confidence` is not inside 0..1.
     """
-    found = _finite([value for value in values if value is not None])
-    failed = len(values) - len(found)
+    return mean_intervals([values], confidence, resamples, seed)[0]
+
+
+def mean_intervals(
+    rows: Sequence[Sequence[float | None]],
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Interval]:
+    """`mean_interval` of every row; thousands of rows of one length take a tenth of the time of as many calls.
+
+    Raises
+    ------
+    LanewiseError
+        As `mean_interval`.
+    """
     if not 0 < confidence < 1:
         raise LanewiseError(f"a confidence is a number between 0 and 1, got {confidence}")
-    if len(found) < 2:
-        mean = float(found[0]) if len(found) else None
-        return Interval(mean, None, None, len(found), failed, "utterances", this_model_only=True)
-    tail = _expanded_tail(len(found), confidence)
-    low, high = np.quantile(bootstrap_means(found, resamples, seed), (tail, 1 - tail))
-    return Interval(float(found.mean()), float(low), float(high), len(found), failed, "utterances", True)
+    found = [_finite([value for value in row if value is not None]) for row in rows]
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * len(rows)
+    for n in sorted({len(values) for values in found if len(values) >= 2}):
+        places = [place for place, values in enumerate(found) if len(values) == n]
+        tail = _expanded_tail(n, confidence)
+        step = max(1, 8 * _BLOCK // resamples)
+        for start in range(0, len(places), step):
+            some = places[start : start + step]
+            means = bootstrap_means(np.stack([found[place] for place in some]), resamples, seed)
+            for place, low, high in zip(some, *np.quantile(means, (tail, 1 - tail), axis=1), strict=True):
+                bounds[place] = float(low), float(high)
+    return [
+        Interval(
+            float(values.mean()) if len(values) else None, low, high, len(values), len(row) - len(values), "utterances",
+            this_model_only=True,
+        )
+        for row, values, (low, high) in zip(rows, found, bounds, strict=True)
+    ]  # fmt: skip
 
 
 def paired_difference(
@@ -123,29 +150,65 @@ def arm_difference(
     LanewiseError
         There is no seed in common.
     """
-    common = sorted(arm.keys() & baseline.keys())
-    if not common:
-        raise LanewiseError(f"nothing to pair: the arm has seeds {sorted(arm)}, the baseline {sorted(baseline)}")
-    differences = {seed: _differences_by_id(arm[seed], baseline[seed]) for seed in common}
-    failed = sum(value is None for by_id in differences.values() for value in by_id.values())
-    if len(common) >= FEWEST_SEEDS:
-        means = [_mean_found(list(by_id.values())) for by_id in differences.values()]
-        interval = seed_interval([mean for mean in means if mean is not None], confidence)
-        return replace(interval, n_failed=failed)
-    ids = sorted({name for by_id in differences.values() for name in by_id})
-    per_utterance = [_mean_found([by_id.get(name) for by_id in differences.values()]) for name in ids]
-    return replace(mean_interval(per_utterance, confidence), n_failed=failed)
+    return arm_differences([(arm, baseline)], confidence)[0]
+
+
+def arm_differences(
+    pairs: Sequence[tuple[Mapping[int, ByUtterance], Mapping[int, ByUtterance]]], confidence: float = CONFIDENCE
+) -> list[Interval]:
+    """`arm_difference` of every pair (arm, baseline).
+
+    Raises
+    ------
+    LanewiseError
+        As `arm_difference`.
+    """
+    intervals: list[Interval | None] = []
+    rows: list[list[float | None]] = []
+    failed: list[int] = []
+    for arm, baseline in pairs:
+        common = sorted(arm.keys() & baseline.keys())
+        if not common:
+            raise LanewiseError(f"nothing to pair: the arm has seeds {sorted(arm)}, the baseline {sorted(baseline)}")
+        differences = [_differences_by_id(arm[seed], baseline[seed]) for seed in common]
+        failed.append(sum(value is None for by_id in differences for value in by_id.values()))
+        if len(common) >= FEWEST_SEEDS:
+            means = [_mean_found(list(by_id.values())) for by_id in differences]
+            intervals.append(seed_interval([mean for mean in means if mean is not None], confidence))
+        elif len(common) == 1:
+            intervals.append(None)
+            rows.append(list(differences[0].values()))
+        else:
+            ids = sorted({name for by_id in differences for name in by_id})
+            intervals.append(None)
+            rows.append([_mean_found([by_id.get(name) for by_id in differences]) for name in ids])
+    over_utterances = iter(mean_intervals(rows, confidence))
+    return [
+        replace(next(over_utterances) if interval is None else interval, n_failed=count)
+        for interval, count in zip(intervals, failed, strict=True)
+    ]
 
 
 def bootstrap_means(values: FloatArray, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
-    """Means (resamples,) of samples of `values` (n,) drawn with replacement."""
+    """Means (..., resamples) of samples of `values` (..., n) drawn with replacement, the same ones for every row."""
+    n = values.shape[-1]
+    if resamples * n <= _BLOCK:
+        return values @ _shares(n, resamples, seed)
     rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK // len(values))
-    means = [
-        values[rng.integers(0, len(values), (min(block, resamples - start), len(values)))].mean(axis=1)
-        for start in range(0, resamples, block)
-    ]
-    return np.concatenate(means)
+    block = max(1, _BLOCK // n)
+    means = [values @ _drawn(n, min(block, resamples - start), rng).T for start in range(0, resamples, block)]
+    return np.concatenate(means, axis=-1)
+
+
+@lru_cache(maxsize=16)
+def _shares(n: int, resamples: int, seed: int) -> FloatArray:
+    """Each value's part of each resample, (n, resamples); reports ask for the same ones thousands of times."""
+    return np.ascontiguousarray(_drawn(n, resamples, np.random.default_rng(seed)).T)
+
+
+def _drawn(n: int, resamples: int, rng: np.random.Generator) -> FloatArray:
+    counts = rng.multinomial(n, np.full(n, 1 / n), resamples)
+    return counts.astype(np.float64) / n
 
 
 def _expanded_tail(n: int, confidence: float) -> float:

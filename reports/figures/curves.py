@@ -11,8 +11,10 @@ MOST_ARMS = 14
 
 
 def data(analysis: Analysis) -> pd.DataFrame:
-    """`arm`, `step`, `curve` (valid_loss or sparsity), `mean`, `low`, `high` over the arm's seeds; missing left out."""
-    curves = analysis.study.curves
+    """`arm`, `step`, `curve` (valid_loss or sparsity), `mean`, `low`, `high` over the seeds of each arm drawn."""
+    everything = analysis.study.curves
+    have = set(everything["arm"])
+    curves = everything[everything["arm"].isin([arm for arm in analysis.arms if arm in have][:MOST_ARMS])]
     columns = ["arm", "step", "curve", "mean", "low", "high"]
     present = [name for name in ("valid_loss", "sparsity") if name in curves]
     if not present:
@@ -25,7 +27,7 @@ def data(analysis: Analysis) -> pd.DataFrame:
 def draw(analysis: Analysis) -> Figure:
     """Validation loss above, sparsity below, on the same steps."""
     curves = data(analysis)
-    drawable = set(curves["arm"])
+    drawable, everything = set(curves["arm"]), set(analysis.study.curves["arm"])
     arms = [arm for arm in analysis.arms if arm in drawable]
     if not arms:
         return empty("The records hold no learning curves.")
@@ -48,7 +50,7 @@ def draw(analysis: Analysis) -> Figure:
         panels["valid_loss"].set_ylabel(analysis.task.loss)
         panels["sparsity"].set_ylabel("sparsity")
         panels["sparsity"].set_ylim(-0.03, 1.03)
-        cut = f"  ({MOST_ARMS} of {len(arms)} arms shown)" if len(arms) > MOST_ARMS else ""
+        cut = f"  ({MOST_ARMS} of {len(everything)} arms shown)" if len(everything) > MOST_ARMS else ""
         panels["sparsity"].set_xlabel(f"training step{cut}")
         handles, labels = panels["valid_loss"].get_legend_handles_labels()
         if not handles:

@@ -18,10 +18,10 @@ from reports.loader import BASELINE
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, front
 
 MOST_IN_LEGEND = 20
-MOST_NAMED = 300
+MOST_NAMED = 80
 """Points drawn one by one, so that each can be pointed at; of more, dominated ones are drawn as one cloud."""
 RTF = "speed.rtf"
-REAL_TIME_IN_SIGHT = 20
+REAL_TIME_IN_SIGHT = 4
 """The line RTF = 1 is drawn where the slowest arm is within this factor of it."""
 
 

@@ -6,6 +6,7 @@ read says it all. A point below the line is faster than its bytes can be read: a
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
 from reports.figures.style import INK, empty, figure, legend_right, looks, short
@@ -54,6 +55,9 @@ def draw(analysis: Analysis) -> Figure:
                 markerfacecolor=look[arm].colour if point["stable"] else "none",
             )  # fmt: skip
             mark.set_gid(f"point-{numbers[arm]}-limit")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("time to read the product's bytes, µs")
         axes.set_ylabel("time of the product, µs")
         handles, labels = axes.get_legend_handles_labels()

@@ -63,11 +63,11 @@ def read_masks(folder: Path) -> dict[str, NDArray[np.bool_]]:
 
 
 def data(analysis: Analysis) -> list[Panel]:
-    """Panels of each pruned arm's recurrent matrix (its largest masked one where that is dense), first seed."""
-    panels = []
-    for arm in analysis.arms:
-        if not analysis.is_pruned(arm):
-            continue
+    """Panels of the recurrent matrix (the largest masked one where that is dense) of the arms drawn, first seed."""
+    panels: list[Panel] = []
+    for arm in filter(analysis.is_pruned, analysis.arms):
+        if len({panel.arm for panel in panels}) == MOST_ARMS:
+            break
         masks = read_masks(Path(analysis.study.of_arm(arm)["folder"].iloc[0]))
         if masks:
             matrix = "gru.w_hh" if "gru.w_hh" in masks else max(masks, key=lambda key: masks[key].size)

@@ -73,7 +73,7 @@ def kinds() -> list[Kind]:
     """Return the kinds of study that a campaign goes through, one after the other."""
     grid = [(tile, sparsity) for tile in ("1x1", "8x1") for sparsity in (0.5, 0.7, 0.9)]
     arms = "\n".join(f"  t{t}-{s}: {{prune.tile: {t}, prune.sparsity: {s}}}" for t, s in grid)
-    factorial = Kind(_ARMS.format(arms=arms), 3, False)
+    factorial = Kind(_ARMS.format(arms=arms), 2, False)
     tpe, random_search = (Kind(_SEARCH.format(mode=mode), n, True) for mode, n in (("tpe", 1), ("random", 3)))
     return [factorial, tpe, factorial, random_search]
 

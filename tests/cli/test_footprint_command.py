@@ -9,9 +9,10 @@ import torch
 from bench.measure.accelerator import SHIPPED
 from bench.models.checkpoint import save_enhancer
 from bench.models.enhancer import Enhancer, EnhancerArch, matrices
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.masks import apply_masks_
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 from .conftest import Lanewise
 

@@ -188,7 +188,7 @@ class StudyFiles:
                     "model": list(us * (1 + np.abs(rng.normal(0, 0.004, 21)))),
                     "dense": list(120 * (1 + np.abs(rng.normal(0, 0.004, 21)))),
                     "kernel": list(us / 40 * (1 + np.abs(rng.normal(0, 0.004, 21)))),
-                    "limit": list(us * 0.5 * (1 + np.abs(rng.normal(0, 0.002, 21)))),
+                    "limit": list(us / 40 * 0.9 * (1 + np.abs(rng.normal(0, 0.002, 21)))),
                 },
                 "parts_us": {"conditioning": 0.3, "gru": us / 40, "heads": 1.1, "sampling": 0.6, "synthesis": 0.2},
             },

@@ -97,8 +97,11 @@ def test_pointing_at_an_arm_tells_its_configuration(page: Page) -> None:
 def test_switching_systems_keeps_the_position(page: Page) -> None:
     page.run(f"{SPOKEN}.scrollIntoView({{behavior: 'instant'}})")
     page.wait(f"{SPOKEN}.dataset.drawn")
-    lit = page.run(f"(() => {{ const c = {SPOKEN}.querySelector('canvas'); const d = c.getContext('2d')"
-                   ".getImageData(0, 0, c.width, c.height).data; return d.some(v => v > 90 && v < 255); })()")  # fmt: skip
+    lit = page.run(f"""(() => {{
+      const canvas = {SPOKEN}.querySelector('canvas');
+      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      return data.some((value) => value > 90 && value < 255);
+    }})()""")
     assert lit, "the spectrogram is not black"
     page.run(f"{SPOKEN}.querySelector('.loop').click()")
     page.run(f"{SPOKEN}.querySelector('.play').click()")
@@ -153,6 +156,8 @@ def test_blind_mode_hides_names_and_votes_name_them(page: Page) -> None:
     page.run("document.getElementById('votes').click()")
     ballot = page.run("document.getElementById('ballot').value").splitlines()
     second = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
+    page.run("document.getElementById('listen').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{SPOKEN}.dataset.drawn")
     page.screenshot("blind", whole=False)
     page.run("document.getElementById('blind').click()")
     name = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
@@ -165,9 +170,8 @@ def test_blind_mode_hides_names_and_votes_name_them(page: Page) -> None:
 def test_rows_are_ranked_by_the_metric_chosen(page: Page) -> None:
     options = page.run("[...document.getElementById('rank-by').options].map(o => o.value)")
     put(page, "#rank-by", options[-1], "change")
-    losses = page.run(
-        f"[...document.querySelectorAll('.utterance')].map(r => JSON.parse(r.dataset.losses)[{json.dumps(options[-1])}])"
-    )
+    key = json.dumps(options[-1])
+    losses = page.run(f"[...document.querySelectorAll('.utterance')].map(r => JSON.parse(r.dataset.losses)[{key}])")
     assert losses == sorted(losses, reverse=True)
     assert page.run("document.querySelector('.utterance .why').textContent").startswith("largest loss")
     page.run("document.querySelector('input.which').click()")
@@ -250,7 +254,7 @@ def test_inside_mlflows_artifact_view(tmp_path: Path, tab: Callable[[], Page]) -
         page.size(1440, 1000)
         page.open(f"{url}/#/experiments/{experiment}/runs/{run}/artifacts/report/report.html")
         frame = frame_with(page.browser, page, "Lanewise report")
-        frame.wait("document.querySelectorAll('svg .point').length > 0")
+        frame.wait("document.readyState === 'complete' && document.querySelectorAll('svg .point').length > 0")
         heading = frame.run("document.querySelector('h1').textContent")
         assert heading == "synthetic"
         frame.run("document.querySelector('table.sortable thead button').click()")

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,24 +126,26 @@ def test_median_interval_needs_six_samples() -> None:
     assert median_interval(np.arange(6.0)) == (0.0, 5.0)
 
 
+def timed(values: dict[str, float], samples: dict[tuple[str, str, str], np.ndarray[Any, Any]]) -> Any:
+    """As much of a study as speeds need: figures by seeds, samples by arm, seeds and engine."""
+    return SimpleNamespace(values=lambda arm, key: list(values.items()), samples=samples)
+
+
 def test_speed_interval_is_the_samples_interval_in_the_figures_unit() -> None:
     samples = np.linspace(9, 11, 21)
-    trials = pd.DataFrame({"seed": ["s"], "speed.rtf": [0.05], "speed.vs_dense": [2.0]})
-    timing = pd.concat(
-        pd.DataFrame({"seed": "s", "engine": engine, "sample_us": samples * factor})
-        for engine, factor in (("model", 1), ("dense", 2))
-    )
+    of_engine = {("a", "s", "model"): samples, ("a", "s", "dense"): 2 * samples}
     low, high = median_interval(samples)
-    rtf = speed_estimate(trials, timing, "speed.rtf")
+    rtf = speed_estimate(timed({"s": 0.05}, of_engine), "a", "speed.rtf")
     assert (rtf.value, rtf.ci_low, rtf.ci_high) == pytest.approx((0.05, 0.05 * low / 10, 0.05 * high / 10))
-    ratio = speed_estimate(trials, timing, "speed.vs_dense")
+    ratio = speed_estimate(timed({"s": 2.0}, of_engine), "a", "speed.vs_dense")
     assert (ratio.ci_low, ratio.ci_high) == pytest.approx((2 * low / high, 2 * high / low))
-    assert math.isnan(speed_estimate(trials, timing, "speed.kernel_us").ci_low)
+    missing = speed_estimate(timed({"s": math.nan}, of_engine), "a", "speed.kernel_us")
+    assert math.isnan(missing.ci_low)
+    assert (missing.n, missing.n_failed) == (0, 1)
 
 
 def test_three_trials_give_a_t_interval_of_speed() -> None:
-    trials = pd.DataFrame({"seed": list("abc"), "speed.rtf": [0.05, 0.06, 0.07]})
-    found = speed_estimate(trials, pd.DataFrame(columns=["seed", "engine", "sample_us"]), "speed.rtf")
+    found = speed_estimate(timed({"a": 0.05, "b": 0.06, "c": 0.07}, {}), "arm", "speed.rtf")
     assert found.ci_high - found.value == pytest.approx(4.302652730 * 0.01 / math.sqrt(3), rel=1e-6)
 
 

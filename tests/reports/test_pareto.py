@@ -13,7 +13,7 @@ from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles, edit_record, folder_
 
 from bench.measure.statistics import seed_interval
 from reports.analysis import Analysis, analyse
-from reports.figures.fronts import data_rtf, data_size, data_throughput, size_key
+from reports.figures.fronts import MOST_NAMED, data_rtf, data_size, data_throughput, draw_rtf, size_key
 from reports.loader import load_study
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, UNTIMED, front, on_front, quality_draws
 from reports.ranking import critical_difference, friedman, rank
@@ -132,3 +132,17 @@ def test_ranks_follow_the_truth(vocoder: Analysis) -> None:
     assert sum(found.ranks) == pytest.approx(len(found.arms) * (len(found.arms) + 1) / 2)
     assert "random-16x1-s70" not in found.level_with_best()
     assert found.p < 1e-6
+
+
+def test_of_many_arms_the_dominated_are_one_cloud(tmp_path: Path) -> None:
+    many = [Arm(f"arm-{i:03d}", 0.002 * (i % 90), 0.03 + 0.0007 * (i % 70), "16x1", 0.7) for i in range(150)]
+    analysis = analyse(load_study(StudyFiles(tmp_path, utterances=8, audio=0, hidden=16).write([ARMS[0], *many])))
+    drawn = draw_rtf(analysis)
+    for axes in drawn.axes:
+        named = [line for line in axes.lines if str(line.get_gid() or "").startswith("point-")]
+        cloud = max(len(line.get_xdata()) for line in axes.lines if not line.get_gid())
+        assert 1 < len(named) <= MOST_NAMED
+        assert len(named) + cloud >= 151 - 1
+    sure = {arm for arm, verdict in zip(*(data_rtf(analysis)[key] for key in ("arm", "front")), strict=True)
+            if verdict == FRONTIER}  # fmt: skip
+    assert sure <= set(analysis.arms)

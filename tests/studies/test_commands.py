@@ -51,6 +51,9 @@ def test_run_status_and_mlflow(lanewise: Callable[..., tuple[int, str, str]], st
     code, out, _ = lanewise("sweep", "status", "tiny")
     assert code == 0
     assert "tiny: 2 trials: 2 complete" in out
+    code, out, _ = lanewise("sweep", "status", "--watch")
+    assert (code, "2 of 2 trials: 2 complete\ndone" in out, "front so far" in out) == (0, True, True)
+    assert lanewise("sweep", "status", "--watch", "--json")[0] == 2
 
     client = MlflowClient(f"sqlite:///{Path('runs/tiny/mlflow.db').resolve()}")
     experiment = client.get_experiment_by_name("tiny")

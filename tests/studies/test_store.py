@@ -166,6 +166,15 @@ def test_the_same_settings_wait_for_the_earlier_trial(store: Store) -> None:
     assert again.number == 1
 
 
+def test_rows_of_some_settings(store: Store) -> None:
+    store.enqueue(
+        [{"arm": "a", "config_hash": "x"}, {"arm": "b", "config_hash": "y"}, {"arm": "c", "config_hash": "x"}]
+    )
+    assert store.rows("x") == [row for row in store.rows() if row.config_hash == "x"]
+    assert [row.number for row in store.rows("x")] == [0, 2]
+    assert store.rows("z") == []
+
+
 def test_timing_is_left_to_the_quiet_host(store: Store) -> None:
     me = Owner.me()
     store.enqueue([{"arm": "a"}, {"arm": "b"}])
