@@ -105,6 +105,8 @@ _SIZE = (
     Column("sparsity.achieved", "sparsity", "", 3, "Pruned share of the matrices listed in prune.matrices."),
     Column("size.f32_bytes", "dense f32, kB", "", 0, "The dense model in float32: what a compression is measured "
            "against.", scale=1e-3),
+    Column("size.compression", "times smaller", "higher", 1, "Bytes of the dense float32 network over those of the "
+           "smallest encoding."),
     Column("size.activation_bytes", "activations, kB", "lower", 1, "Most memory for numbers that are not weights.",
            scale=1e-3),
     Column("size.entropy_bound", "entropy bound, kB", "", 1, "Below this no coder of the same contexts can go; not a "
@@ -119,7 +121,7 @@ _ENCODINGS = {
     "entropy": "Int8 weights and their positions, entropy-coded.",
 }
 _ENCODING_LABELS = {"dense": "int8 dense", "relative": "relative indices", "entropy": "entropy-coded"}
-NOT_DEPLOYABLE = ("size.f32_bytes", "size.entropy_bound", "size.nonzeros", "size.activation_bytes")
+NOT_DEPLOYABLE = ("size.f32_bytes", "size.entropy_bound", "size.nonzeros", "size.activation_bytes", "size.compression")
 """Sizes that are not those of a file one could ship."""
 
 

@@ -144,11 +144,11 @@ def _figures(analysis: Analysis, arm: str) -> str:
 def _short(analysis: Analysis) -> Iterator[Sentence]:
     if is_short(analysis):
         steps = _steps(analysis)
-        real = "paper.yaml" if analysis.task.name == "vocoder" else "enhancement.yaml"
         budget = " to ".join(f"{n:,}" for n in sorted({*steps[:1], *steps[-1:]})) or "few"
-        text = (
-            f"This study is short: its arms were trained for {budget} steps. It shows that the path works, not which "
-            f"structure is best; studies/{real} is the real test."
+        text = f"This study is short: its arms were trained for {budget} steps. " + (
+            "It shows that the path works, not which structure is best; studies/paper.yaml is the real test."
+            if analysis.task.name == "vocoder"
+            else "What pruning costs falls with more of them (base.train.steps)."
         )
         yield Sentence("caution", text)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.options import allow_cache
 from bench.errors import UsageError
 from bench.progress import say
 from studies.folder import StudyFolder, find
@@ -33,7 +34,7 @@ _TIMING = click.option(
     type=click.Choice(("here", "later", "only")),
     default="here",
     show_default=True,
-    help="Time each trial here; leave that to a quiet host (later); or be that host (only).",
+    help="Time each trial here; leave that to a quiet host (later); or be that host, until all have ended (only).",
 )
 _LAUNCHER = click.option(
     "--launcher", type=click.Choice(("local", "slurm", "ray")), default="local", show_default=True,
@@ -65,6 +66,7 @@ def sweep() -> None:
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
@@ -120,6 +122,7 @@ def run(
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
@@ -224,6 +227,7 @@ def stop(study: str | None, now: bool, storage: str | None, out: Path | None) ->
 @_STORAGE
 @_TRACKING
 @_OUT
+@allow_cache
 @_TIMING
 @_WORKERS
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
@@ -276,10 +280,12 @@ def _dry_run(
 ) -> int:
     from studies.dryrun import plan_rows, plan_text
     from studies.plan import plan
-    from studies.run import open_store
+    from studies.run import check_caches, open_store
 
+    planned = plan(study, trials)
+    check_caches(study, planned, folder)
     known = open_store(study, folder, storage).rows() if folder.holds(study) else []
-    rows = plan_rows(plan(study, trials), known)
+    rows = plan_rows(planned, known)
     click.echo(json.dumps(rows, indent=1) if as_json else plan_text(study, folder, rows, workers))
     return 0
 

@@ -44,17 +44,21 @@ def mend(
     runner
         Gives what runs one trial; only called when there is something to mend.
     """
+    rests_on: dict[object, dict[str, str]] = {}  # read once: thousands of trials name the same recordings
     for row in store.rows():
         if row.state != "complete" or row.duplicate_of is not None:
             continue
         config = trials[row.number].config or sampled_config(study, dict(row.point))
-        why = _why(folder, row, config)
+        named = config.task, config.data, config.model.init, config.measure.metrics
+        if named not in rests_on:
+            rests_on[named] = provenance(config)
+        why = _why(folder, row, rests_on[named])
         if why:
             say(f"trial {row.number} ({row.arm}): {why}")
             _run_again(study, folder, store, mirror, config, row, runner())
 
 
-def _why(folder: StudyFolder, row: "Row", config: TrialConfig) -> str | None:
+def _why(folder: StudyFolder, row: "Row", now: dict[str, str]) -> str | None:
     """Return what is to be mended, None when nothing is."""
     try:
         record = Record.read(folder.trial(row.number))
@@ -62,7 +66,6 @@ def _why(folder: StudyFolder, row: "Row", config: TrialConfig) -> str | None:
         return f"{error}; the record is rebuilt from the stages that it kept"
     if record.state != "complete":
         return f"its record says {record.state}; it is rebuilt from the stages that it kept"
-    now = provenance(config)
     changed = {key: found for key, found in now.items() if record.tags.get(key) != found}
     if changed and not any(ABSENT in found for found in changed.values()):  # never give a score up for a lost package
         what = ", ".join(f"{key.removeprefix('lanewise.')} {found}" for key, found in sorted(changed.items()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config.flat import arm_name, config_hash
-from bench.config.matrices import Architecture, matrices
+from bench.config.matrices import VocoderShape
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, Origin, Problem, collected
 from bench.errors import UsageError
@@ -114,7 +114,7 @@ def sampled_config(study: Study, point: dict[str, Any]) -> TrialConfig:
 
 def dense_config(study: Study) -> TrialConfig:
     """Return dense-continued: the study's base without regularizer and pruning, its first seeds."""
-    leaves = without(study.base, "reg", "prune", "simd.width")
+    leaves = without(study.base, "reg", "prune", "simd.width", "recover.kind")
     return _build(study, "dense-continued", leaves, study.dense_seeds[0], study.recover_seeds[0])
 
 
@@ -210,13 +210,14 @@ def _bound(axis: Axis, value: float) -> float | int:
 def _missing_baselines(study: Study, fixed: list[Planned]) -> dict[str, Leaves]:
     """Return the baselines that no arm of the study is already, by name."""
     here = study.document.origin(("baselines",))
-    dense = without(study.base, "reg", "prune", "simd.width")
+    pruned = without(study.base, "reg", "prune", "simd.width")
+    dense = without(pruned, "recover.kind")
     arms: dict[str, Leaves] = {"dense-continued": dense}
     small = _small_dense(study, dense, here)
     if small is not None:
         arms["small-dense"] = small
     for sparsity, settings in _pruned_tiles(study, fixed):
-        leaves = dense | {key: Leaf(value, here) for key, value in settings.items()}
+        leaves = pruned | {key: Leaf(value, here) for key, value in settings.items()}
         leaves |= {"prune.kind": Leaf("random", here), "prune.sparsity": Leaf(sparsity, here)}
         config = _build(study, "random", leaves, study.dense_seeds[0], study.recover_seeds[0])
         arms[arm_name(config.model_copy(update={"arm": None}))] = leaves
@@ -257,11 +258,11 @@ def _small_dense(study: Study, dense: Leaves, here: Origin) -> Leaves | None:
         return None
     config = _build(study, "small-dense", dense, study.dense_seeds[0], study.recover_seeds[0])
     model = config.model
-    arch = Architecture(model.hidden or 256, model.head or 128, model.mixtures or 4, bool(model.causal))
+    arch = VocoderShape(model.hidden or 256, model.head or 128, model.mixtures or 4, bool(model.causal))
     return dense | {"model.hidden": Leaf(small_hidden(arch, 0.7), here)}
 
 
-def small_hidden(arch: Architecture, sparsity: float) -> int:
+def small_hidden(arch: VocoderShape, sparsity: float) -> int:
     """Return the GRU size (a multiple of 8) of the dense model with as many weights as `arch` pruned to `sparsity`.
 
     Counted are the prunable matrices; pruned is the recurrent one, as in an arm of the source paper.
@@ -269,7 +270,7 @@ def small_hidden(arch: Architecture, sparsity: float) -> int:
 
     def weights(hidden: int) -> float:
         sizes = {
-            m.name: m.shape[0] * m.shape[1] for m in matrices(Architecture(hidden, arch.head, arch.mixtures)).values()
+            m.name: m.shape[0] * m.shape[1] for m in VocoderShape(hidden, arch.head, arch.mixtures).matrices().values()
         }
         return float(sum(sizes.values()))
 

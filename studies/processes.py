@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.host import usable_cores
 from bench.progress import say
+from bench.trial.cache import ALLOWED
 from studies.folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ def worker_command(folder: StudyFolder, timing: str = "here") -> list[str]:
 
 
 def worker_environment(storage: str | None, tracking_uri: str | None) -> dict[str, str]:
-    """Return the variables that tell a worker its stores.
+    """Return the variables that tell a worker its stores and where it may write.
 
     Not its command line: that is shown to every user of the host, and a URL may hold a password.
     """
-    given = {"LANEWISE_STORAGE": storage, "MLFLOW_TRACKING_URI": tracking_uri}
+    given = {"LANEWISE_STORAGE": storage, "MLFLOW_TRACKING_URI": tracking_uri, ALLOWED: os.environ.get(ALLOWED)}
     return {key: value for key, value in given.items() if value}
 
 

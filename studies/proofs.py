@@ -25,10 +25,11 @@ from studies.folder import find
 def campaign(seed: int, kills: int, database: str, tracked: bool, out: Path | None, as_json: bool) -> int:
     """Kill workers, restart servers, fill the disk: see that studies come out as if nothing had happened.
 
-    Studies of light trials (a second each, nothing is trained) are run undisturbed and then under faults. Afterwards
-    every arm must be there exactly once, under its number and with its seeds, no step computed twice, the tables equal.
+    Studies of light trials (a second each, nothing is trained) are run undisturbed and then under faults: in turn a
+    list of arms, a TPE search by one worker, a random search by several. Afterwards every arm must be there exactly
+    once, under its number and with its seeds, no step computed twice, the tables equal.
 
-    
+    \b
     lanewise sweep campaign --seed 1 --kills 10
     lanewise sweep campaign --seed 7 --kills 100 --json
     """

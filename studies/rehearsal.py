@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import host
 from bench.config.flat import config_hash, flatten
 from bench.config.schema import TrialConfig
 from bench.trial.context import OnStep, StopEarly
@@ -56,7 +57,7 @@ def light_trial(
     """Run a light trial; see `studies.worker.Runner`."""
     name, params = f"t{number:04d}-{config.arm}", flatten(config)
     tags = {TAG: "yes", "lanewise.trial_number": str(number), "lanewise.config_hash": config_hash(config)}
-    tags |= provenance(config)
+    tags |= provenance(config) | {"lanewise.cpu": host.cpu_name()}
     if tracking is not None:
         tracking.start_trial(number, name, params, tags)
     started = adopt(folder, config_hash(config), name, _now(cache.parent))
@@ -76,7 +77,7 @@ def light_trial(
         state=state,
         reason=reason,
         params=params,
-        metrics=empty_metrics(),
+        metrics=empty_metrics(config.task),
         tags=tags,
     )
     if total is not None:

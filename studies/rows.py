@@ -60,12 +60,21 @@ class Row:
 
 
 def read_rows(
-    session: "Session", study_id: int, trial_id: int | None = None, states: Sequence[TrialState] = ()
+    session: "Session",
+    study_id: int,
+    trial_id: int | None = None,
+    states: Sequence[TrialState] = (),
+    config_hash: str | None = None,
 ) -> list[Row]:
-    """Return every trial of a study, by number; or the one trial asked for, or those in some of Optuna's states."""
+    """Return every trial of a study, by number; or the one trial asked for, or those in some of Optuna's states, or
+    those of some settings."""
     only = models.TrialModel.study_id == study_id
     if trial_id is not None:
         only &= models.TrialModel.trial_id == trial_id
+    if config_hash is not None:
+        noted = models.TrialUserAttributeModel
+        same = (noted.key == PREFIX + "config_hash") & (noted.value_json == json.dumps(config_hash))
+        only &= models.TrialModel.trial_id.in_(select(noted.trial_id).where(same))
     if states:
         only &= models.TrialModel.state.in_(states)
     trial, attribute, value, param = (

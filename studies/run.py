@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
+from bench.config.yaml_lines import ConfigError, Problem
 from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
@@ -69,11 +70,12 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     Raises
     ------
     UsageError
-        The folder holds another study.
+        The folder holds another study, or `data.cache` is a place that nobody allowed.
     KeyboardInterrupt
         After saving.
     """
     trials = plan(study, options.trials)
+    check_caches(study, trials, folder)
     if options.accept_changes and folder.differs(study):
         store = open_store(study, folder, options.storage)
         store.reap(forgive=True)
@@ -113,7 +115,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
                 say(f"trial {number}: its worker died; `lanewise sweep resume {folder.root}` continues it")
     rows = store.rows()
     if all(ended(row) for row in rows):
-        if recordings:
+        if recordings and study.task == "vocoder":
             from studies.references import ensure_references
 
             ensure_references(dense_config(study), folder)
@@ -183,6 +185,28 @@ def exit_code(rows: "Sequence[Row]") -> int:
     return 3 if any(row.state == "failed" for row in rows) else 0
 
 
+def check_caches(study: Study, trials: Sequence[Planned], folder: StudyFolder) -> None:
+    """Refuse a study that would write where the one who runs it has not said it may.
+
+    Raises
+    ------
+    ConfigError
+        Naming the line that says `data.cache`.
+    """
+    from bench.trial.cache import shared_folder
+
+    key = "data.cache"
+    for planned in trials:
+        if planned.config is None:
+            continue
+        try:
+            shared_folder(planned.config.data.cache, folder.cache)
+        except UsageError as error:
+            leaf = study.arms.get(planned.arm or "", {}).get(key) or study.base.get(key)
+            origin = leaf.origin if leaf is not None else study.document.origin(("search",))
+            raise ConfigError([Problem(origin, ("data", "cache"), str(error).removeprefix(f"{key}: "))]) from error
+
+
 def _check_plan(store: "Store", trials: Sequence[Planned], folder: StudyFolder) -> None:
     """Refuse to go on when the same study file now means other trials (defaults changed with the version, say)."""
     for row, planned in zip(store.rows(), trials, strict=False):
@@ -212,13 +236,14 @@ def _check_inputs(store: "Store", configs: Sequence[TrialConfig], folder: StudyF
     `configs` are those known before a search draws any, the study's dense arm among them.
     """
     from bench.config.checkpoints import checkpoint_hash
-    from bench.data.corpus import load_corpus
+    from bench.trial import corpus
 
     found = {}
-    for spec in {config.data.corpus for config in configs}:
-        found[f"the recordings of {spec}"] = load_corpus(spec).content_hash()
-    for init in {config.model.init for config in configs} - {"dense", "scratch"}:
-        found[f"the checkpoint {init}"] = checkpoint_hash(init)
+    for config in {(config.task, config.data): config for config in configs}.values():
+        found[f"the recordings of {config.data.corpus}"] = corpus.content(config)
+    for task, init in {(config.task, config.model.init) for config in configs}:
+        if init not in ("dense", "scratch"):
+            found[f"the checkpoint {init}"] = checkpoint_hash(init, task)
     known: dict[str, str] = store.attribute("inputs") or {}
     changed = [name for name in sorted(found) if known.get(name, found[name]) != found[name]]
     if changed:

@@ -158,7 +158,8 @@ class Store:
         me
             Who takes it.
         timing
-            True for trials of which only the timing is left, False for the others, None for both.
+            True for trials of which only the timing is left, or that will take over a complete one's result; False for
+            all but those to be timed; None for both.
         """
 
         def take(session: "Session") -> Claim | None:
@@ -167,8 +168,9 @@ class Store:
                 if row.state == "running" and row.owner == me:  # taken, but the database's answer was lost
                     return Claim(row.number, row.trial_id)
             pending: set[str] = set()
+            timed = self._complete(session) if timing and any(row.waits for row in rows) else set()
             for row in rows:
-                mine = timing is None or timing == (row.needs == TIMING)
+                mine = timing is None or timing == (row.needs == TIMING or row.config_hash in timed)
                 if row.waits and mine and row.config_hash not in pending:
                     self._change(session, row.trial_id, TrialState.RUNNING, owner=me.to_json(), state="running")
                     self._set(session, row.trial_id, reason=None)
@@ -301,6 +303,10 @@ class Store:
         """Return the number of trials, in whatever state."""
         return self._read(self._count)
 
+    def left(self) -> int:
+        """Return the number of trials that have not ended."""
+        return self._read(lambda session: self._count(session, (TrialState.WAITING, TrialState.RUNNING)))
+
     def start_over(self) -> None:
         """Forget every trial (records on disk are untouched), as long as none runs.
 
@@ -339,10 +345,10 @@ class Store:
         revised: dict[str, list[float]] = self.attribute("revised") or {}
         self.set_attribute("revised", revised | {str(item): list(values) for item in same})
 
-    def rows(self) -> list[Row]:
-        """Return every trial, by number."""
+    def rows(self, config_hash: str | None = None) -> list[Row]:
+        """Return every trial, by number; or those of some settings, which takes no longer the more there are."""
         revised: dict[str, list[float]] = self.attribute("revised") or {}
-        rows = self._read(lambda session: read_rows(session, self.study._study_id))
+        rows = self._read(lambda session: read_rows(session, self.study._study_id, config_hash=config_hash))
         return [
             replace(row, values=tuple(revised[str(row.number)])) if str(row.number) in revised else row for row in rows
         ]
@@ -354,10 +360,17 @@ class Store:
     def _read(self, action: "Callable[[Session], T]") -> T:
         return self._database.patient(lambda: self._database.read(action))
 
-    def _count(self, session: "Session") -> int:
+    def _count(self, session: "Session", states: Sequence[TrialState] = ()) -> int:
         trial = models.TrialModel
         counted = select(func.count()).select_from(trial).where(trial.study_id == self.study._study_id)
+        if states:
+            counted = counted.where(trial.state.in_(states))
         return int(session.execute(counted).scalar_one())
+
+    def _complete(self, session: "Session") -> set[str]:
+        """Return the settings, by their hash, of which there is a result."""
+        rows = read_rows(session, self.study._study_id, states=(TrialState.COMPLETE,))
+        return {row.config_hash for row in rows if row.config_hash}
 
     def _do(self, action: "Callable[[Session], T]") -> T:
         def once() -> T:

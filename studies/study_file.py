@@ -17,8 +17,14 @@
 | `margins` | what counts as "on a par", fixed before anything runs |
 | `baselines` | whether dense-continued, small-dense and a random mask per sparsity are added |
 | `fast` | a partial study file laid over this one by `--fast`; `arms` may list the names to keep |
+
+A study file may come from someone else. Paths in it (`data.corpus`, `model.init`) start at the working directory, as
+those of a command line do, and are read only: recordings and safetensors, nothing that is run. Plug-ins are code: they
+lie beside the file and nowhere else. What is written lies in the study's folder; a `data.cache` elsewhere is refused
+unless the command says `--allow-cache DIR`.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -65,11 +71,18 @@ OBJECTIVES: dict[str, Literal["minimize", "maximize"]] = {
     "valid.loss": "minimize",
     "speed.rtf": "minimize",
     "speed.kernel_us": "minimize",
+    "speed.frame_us": "minimize",
     "speed.vs_dense": "maximize",
     "size.bytes": "minimize",
     "size.nonzeros": "minimize",
+    "size.compression": "maximize",
 }
-MARGINS = {"nll_bits": 0.02, "pesq_wb": 0.10, "dnsmos_ovr": 0.05}
+ONLY = {"speed.kernel_us": "vocoder", "speed.frame_us": "enhancer", "size.compression": "enhancer"}
+"""Objectives that the records of one task have; the others all have."""
+MARGINS = {
+    "vocoder": {"nll_bits": 0.02, "pesq_wb": 0.10, "dnsmos_ovr": 0.05},
+    "enhancer": {"si_sdr": 0.1, "sdr": 0.1, "pesq_wb": 0.05, "dnsmos_ovr": 0.05},
+}
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _FREE = ("about", "trials", "fast")
 """Keys that may change between a run and its resumption."""
@@ -100,6 +113,11 @@ class Study:
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """Optuna's direction of each objective."""
         return [OBJECTIVES[objective] for objective in self.objectives]
+
+    @property
+    def task(self) -> str:
+        """What all trials of the study do."""
+        return str(self.base["task"].value) if "task" in self.base else "vocoder"
 
     @property
     def sampled(self) -> bool:
@@ -158,7 +176,8 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
     """Return the study, or raise for everything that is wrong with it, `problems` found before included."""
     data = document.data
     problems += [unknown_key(document, (key,), KEYS) for key in data if key not in KEYS]
-    check = _Check(document, problems)
+    base, arms = read_leaves(document, ("base",), data.get("base"), problems), _arms(document, problems)
+    check = _Check(document, problems, str(base["task"].value) if "task" in base else "vocoder")
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.match(name):
         got = f"got {name!r}" if "name" in data else "missing"
@@ -168,7 +187,6 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         problems.append(document.problem(("about",), f"got {data['about']!r}, expected text"))
     axes = read_axes(document, ("search",), data.get("search"), problems)
     mode = check.one_of("mode", MODES, "factorial")
-    base, arms = read_leaves(document, ("base",), data.get("base"), problems), _arms(document, problems)
     if any("plugins" in settings for settings in (base, *arms.values())) or any(axis.key == "plugins" for axis in axes):
         what = "plug-ins are of the whole study; list them under `plugins:` at the top"
         problems.append(document.problem(("base", "plugins"), what))
@@ -190,7 +208,7 @@ def _validate(document: Document, problems: list[Problem]) -> Study:
         search_seed=check.seed_list(("seeds", "search"), [seeds.get("search", 0)])[0],
         margins=check.margins(),
         baselines=check.flag("baselines", True),
-        constraints=read_limits(document, tuple(OBJECTIVES), problems),
+        constraints=read_limits(document, check.measurable, problems),
         stop_dominated=check.confidence("stop_dominated"),
     )
     if not arms and not axes:
@@ -249,6 +267,13 @@ def _contradictions(study: Study) -> list[Problem]:
         if timed and leaf is not None and leaf.value is False:
             what = f"got false, but the objective {timed[0]} needs it; change one of the two"
             problems.append(Problem(leaf.origin, ("measure", "speed"), what))
+    tasks = {name: str(settings["task"].value) for name, settings in study.arms.items() if "task" in settings}
+    varied: list[Keys] = [("arms", name, "task") for name, task in tasks.items() if task != study.task]
+    varied += [
+        ("search", axis.key) for axis in study.axes if "task" in {axis.key, *itertools.chain(*axis.bundles.values())}
+    ]
+    for keys in varied:
+        problems.append(document.problem(keys, "tasks are not compared with each other; name one under `base:`"))
     for key in ("seed.recover", "seed.dense", "arm"):
         if key in study.base or any(axis.key == key for axis in study.axes):
             problems.append(document.problem(("base", key), "seeds are listed under `seeds:`, arms under `arms:`"))
@@ -268,8 +293,9 @@ def _contradictions(study: Study) -> list[Problem]:
 class _Check:
     """Reads simple values, adding what is wrong to `problems` and going on with the default."""
 
-    def __init__(self, document: Document, problems: list[Problem]) -> None:
-        self.document, self.problems = document, problems
+    def __init__(self, document: Document, problems: list[Problem], task: str) -> None:
+        self.document, self.problems, self.task = document, problems, task
+        self.measurable = tuple(key for key in OBJECTIVES if ONLY.get(key, task) == task)
 
     def complain(self, keys: Keys, message: str) -> None:
         self.problems.append(self.document.problem(keys, message))
@@ -321,20 +347,22 @@ class _Check:
         value = self.document.data.get("objectives", ["valid.loss", "speed.rtf"])
         if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
             self.complain(
-                ("objectives",), f"got {value!r}, expected a list of different metrics: {', '.join(OBJECTIVES)}"
+                ("objectives",), f"got {value!r}, expected a list of different metrics: {', '.join(self.measurable)}"
             )
-            return tuple(OBJECTIVES)[:2]
+            return self.measurable[:2]
         for position, objective in enumerate(value):
-            if objective not in OBJECTIVES:
+            if objective not in self.measurable:
                 test = isinstance(objective, str) and objective.startswith("quality.")
-                why = "; test scores choose nothing" if test else did_you_mean(objective, OBJECTIVES)
-                allowed = ", ".join(OBJECTIVES)
+                foreign = f"; task {self.task!r} does not measure it" if objective in OBJECTIVES else ""
+                why = "; test scores choose nothing" if test else foreign or did_you_mean(objective, self.measurable)
+                allowed = ", ".join(self.measurable)
                 self.complain(("objectives", position), f"got {objective!r}{why}; expected one of {allowed}")
-        return tuple(objective for objective in value if objective in OBJECTIVES) or tuple(OBJECTIVES)[:2]
+        return tuple(objective for objective in value if objective in self.measurable) or self.measurable[:2]
 
     def margins(self) -> dict[str, float]:
-        given = self.section("margins", tuple(MARGINS))
+        usual = MARGINS.get(self.task, MARGINS["vocoder"])
+        given = self.section("margins", tuple(usual))
         for key, value in given.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 self.complain(("margins", key), f"got {value!r}, expected a number above 0")
-        return {**MARGINS, **{key: value for key, value in given.items() if isinstance(value, (int, float))}}
+        return {**usual, **{key: value for key, value in given.items() if isinstance(value, (int, float))}}

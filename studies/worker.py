@@ -63,7 +63,7 @@ def work(
     """Run waiting trials one after another until there is none or the study is stopped.
 
     A worker that finds none waiting first makes sure that trials of other hosts live: those of a host that vanished
-    are continued here.
+    are continued here. One that only times stays until every trial has ended, whoever trains them and however late.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def work(
                     # Not the trial's failure (that is in its record) but the harness's: give the trial back, and stop.
                     store.release(claim, me, f"{type(error).__name__}: {error}")
                     raise
-        elif store.unsure() or (timing == "only" and any(row.state == "running" for row in store.rows())):
+        elif store.unsure() or (timing == "only" and store.left()):
             if not said:
-                say("nothing waits; watching the trials that run elsewhere")
+                say("nothing waits; watching the trials that run elsewhere (`lanewise sweep stop` ends this)")
                 said = True
             time.sleep(_IDLE_S)
         else:
@@ -129,7 +129,7 @@ def _run_one(
 ) -> None:
     number, started = claim.number, time.monotonic()
     if planned.skip is not None:
-        skipped_record(study.name, number, planned).write(folder.trial(number))
+        skipped_record(study.name, study.task, number, planned).write(folder.trial(number))
         if mirror is not None:
             mirror.sync_record(folder.trial(number))
         store.finish(claim, me, "skipped", None, reason=planned.skip)
@@ -144,8 +144,8 @@ def _run_one(
         return
     digest, rests_on = config_hash(config), provenance(config)
     store.note(claim, arm=config.arm, config_hash=digest, provenance=rests_on)
-    for twin in store.rows():
-        same = (twin.config_hash, twin.provenance) == (digest, rests_on)
+    for twin in store.rows(digest):
+        same = twin.provenance == rests_on
         if same and twin.state == "complete" and twin.number != number and twin.duplicate_of is None:
             store.finish(claim, me, "complete", twin.values, duplicate_of=twin.number, seconds=0.0)
             say(f"trial {number} ({config.arm}): the same settings as trial {twin.number}, whose result it takes over")
@@ -186,18 +186,18 @@ def _run_one(
         say(f"trial {number} ({config.arm}): done in {time.monotonic() - started:.0f} s: {figures}")
 
 
-def skipped_record(study: str, number: int, planned: Planned) -> Record:
+def skipped_record(study: str, task: str, number: int, planned: Planned) -> Record:
     """Return the record of a combination that cannot exist: why, and nothing measured."""
     assert planned.seeds is not None, "what is skipped was planned with its seeds"
     dense, recover = planned.seeds
     name = run_name(number, str(planned.arm), recover)
     return Record(
-        study={"name": study, "task": "vocoder"},
+        study={"name": study, "task": task},
         trial={"number": number, "name": name, "config_hash": None, "started": None, "ended": None, "seconds": 0.0},
         state="skipped",
         reason=planned.skip,
         params={"arm": planned.arm, "seed.dense": dense, "seed.recover": recover},
-        metrics=empty_metrics(),
+        metrics=empty_metrics(task),
         tags={"lanewise.trial_number": str(number), "lanewise.stop_reason": planned.skip or ""},
     )
 

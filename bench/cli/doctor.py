@@ -37,6 +37,7 @@ _OPTIONAL = {
     "speechmos": ("DNSMOS scores", "pip install speechmos onnxruntime"),
     "pyworld": ("log-F0, voicing and mel-cepstral scores", "pip install pyworld 'setuptools>=77.0.3,<81'"),
     "optuna_dashboard": ("Optuna's dashboard", "pip install 'lanewise[dashboard]'"),
+    "ethosu": ("estimates by Arm's compiler for Ethos-U", "pip install 'lanewise[vela]'"),
     "av": ("rebuilding the embedded corpus from its source", "pip install 'lanewise[corpus]'"),
 }
 _MKL = ("oneMKL beside the engine's kernels", "pip install 'lanewise[peers]'")  # a library, not a module

@@ -29,10 +29,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rtf": ("bench.cli.rtf:command", "Gated real-time factor of a packed model on this host."),
     "pack": ("bench.cli.pack:command", "Pack a trained checkpoint into a file that the engine runs."),
     "synth": ("bench.cli.synth:command", "Synthesise speech with a packed model."),
+    "enhance": ("bench.cli.enhance:command", "Take noise out of speech with a packed enhancer."),
     "score": ("bench.cli.score:command", "Score degraded audio against its reference."),
     "score-enhancer": (
         "bench.cli.score_enhancer:command",
         "Score a trained enhancer on noisy speech, before and after.",
+    ),
+    "footprint": (
+        "bench.cli.footprint:command",
+        "Size of an enhancer as stored, and its speed on assumed accelerators.",
     ),
     "report": ("reports.cli:report", "Make report.html, tables and figures of a study."),
     "compare": ("reports.compare_cli:compare", "Compare two trials, two studies, or a study with a kept baseline."),

@@ -54,6 +54,7 @@ def row(method: MethodInfo) -> dict[str, Any]:
         "high": method.main.high,
         "options": {key: option.default for key, option in method.options.items()},
         "weights": method.weights,
+        "lambda": method.strength if method.role == "regularizer" and method.weights else "none",
         "units": method.units,
         "calibrated": method.calibrated,
         "schedules": list(method.schedules),
@@ -76,6 +77,9 @@ def _page(method: MethodInfo) -> str:
         ("needs", ", ".join(needs) or "nothing beside the weights"),
         ("hidden units", "yes" if method.units else "no: tiles only" if method.weights else "no: acts on no weights"),
     ]
+    if method.role == "regularizer" and method.weights:
+        allowed = {"controlled": "a number, or controlled", "number": "a number", "none": "none"}
+        facts.append(("reg.lambda", allowed[method.strength]))
     if method.role == "pruner":
         facts.append(("schedules", ", ".join(method.schedules)))
     lines = [f"{method.name}: {method.summary}", *(_fact(*fact) for fact in facts)]

@@ -1,5 +1,6 @@
 """Option parsing that several commands share."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,20 @@ def comma_list(of: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
             raise click.BadParameter(f"{text!r} is not a comma-separated list of {of.__name__}") from None
 
     return parse
+
+
+def _allow_cache(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
+    if folder is not None:
+        from bench.trial.cache import ALLOWED
+
+        os.environ[ALLOWED] = str(folder.resolve())  # for workers too, wherever they start
+
+
+allow_cache = click.option(
+    "--allow-cache", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), expose_value=False,
+    callback=_allow_cache, help="Let the file's `data.cache` be this folder, or one below.",
+)  # fmt: skip
+"""Option of every command that runs a file which may come from someone else."""
 
 
 def check_writable(path: Path) -> None:

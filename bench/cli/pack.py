@@ -1,6 +1,7 @@
 """`lanewise pack`: a trained checkpoint into the file that the engine runs."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -50,7 +51,9 @@ def command(
 ) -> None:
     """Pack CHECKPOINT (.safetensors, made by `lanewise train`) into OUT (.lwm).
 
-    Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out.
+    Matrices are stored dense unless --tile names them: gru.recurrent, gru.cond, gru.embed, head.fc, head.out; of an
+    enhancer (made by `lanewise train-enhancer`; f32 or int8) rnn1.input, rnn1.recurrent, rnn2.input, ..., fc.hidden,
+    fc.mask.
 
     \b
     Examples:
@@ -58,31 +61,32 @@ def command(
       lanewise pack pruned.safetensors pruned.lwm --tile gru.recurrent=16x1
       lanewise pack pruned.safetensors small.lwm --tile gru.recurrent=16x1 --format int8
       lanewise pack dense.safetensors delta.lwm --delta 0.01
+      lanewise pack enhancer.safetensors enhancer.lwm --format int8 --tile rnn1.recurrent=16x4
     """
     named = _parse(tiles)
 
-    from bench.engine import table
     from bench.engine.pack import pack_vocoder
+    from bench.engine.pack_enhancer import pack_enhancer
     from bench.engine.recipe import recipe
     from bench.measure.footprint import footprint
     from bench.models import checkpoint as checkpoints
+    from bench.models import enhancer
     from bench.models.wavernn import MATRICES
 
-    for name, tile in named.items():
-        if name not in MATRICES:
-            hint = did_you_mean(name, MATRICES)
-            raise UsageError(f"--tile: unknown matrix {name!r}{hint}; allowed: {', '.join(MATRICES)}")
-        if not table.can_run(tile):
-            allowed = ", ".join(table.tiles())
-            raise UsageError(
-                f"--tile {name}={tile}: the engine has no kernel for {tile!r}; allowed: {allowed}, or any block RxC"
-            )
-    model, _ = checkpoints.load(checkpoint)
-    arch, tensors = model.export()
-    check_writable(out)
-    by_key = {MATRICES[name][0]: tile for name, tile in named.items()}
-    chosen = recipe(fmt, by_key, tables)
-    info = pack_vocoder(out, arch, tensors, by_key, fmt=chosen.matrices, tables=chosen.tables, delta=delta)
+    if checkpoints.task(checkpoint) == "enhancer":
+        for option, value in (("--tables", tables), ("--delta", delta)):
+            if value is not None:
+                raise UsageError(f"{option}: is for vocoders, {checkpoint} is an enhancer; leave it out")
+        network, _ = checkpoints.load_enhancer(checkpoint)
+        by_key = _by_key(named, enhancer.matrices(network.arch))
+        check_writable(out)
+        info = pack_enhancer(out, *network.export(), by_key, fmt=fmt)
+    else:
+        by_key = _by_key(named, MATRICES)
+        model, _ = checkpoints.load(checkpoint)
+        check_writable(out)
+        chosen = recipe(fmt, by_key, tables)
+        info = pack_vocoder(out, *model.export(), by_key, fmt=chosen.matrices, tables=chosen.tables, delta=delta)
     if as_json:
         size = footprint(out)
         click.echo(
@@ -90,6 +94,22 @@ def command(
         )
     else:
         click.echo(f"{out}: {info.bytes:,} bytes, {info.nonzeros:,} weights and biases", err=True)
+
+
+def _by_key(named: Mapping[str, str], matrices: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+    """Tiles by state-dict key, of matrices that the network has and the engine runs."""
+    from bench.engine import table
+
+    for name, tile in named.items():
+        if name not in matrices:
+            hint = did_you_mean(name, matrices)
+            raise UsageError(f"--tile: unknown matrix {name!r}{hint}; allowed: {', '.join(matrices)}")
+        if not table.can_run(tile):
+            allowed = ", ".join(table.tiles())
+            raise UsageError(
+                f"--tile {name}={tile}: the engine has no kernel for {tile!r}; allowed: {allowed}, or any block RxC"
+            )
+    return {matrices[name][0]: tile for name, tile in named.items()}
 
 
 def _parse(tiles: tuple[str, ...]) -> dict[str, str]:

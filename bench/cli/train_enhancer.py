@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import check_writable
-
-_COUNT = click.IntRange(1)
+from bench.cli.training import check_training, saving, training_options
 
 
 @click.command(name="train-enhancer", context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,23 +19,9 @@ _COUNT = click.IntRange(1)
 @click.option("--noise", default="embedded", show_default=True, help="Noise for clean speech: embedded or folder:PATH.")
 @click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True, help="Recurrent layers.")
 @click.option("--hidden", type=click.IntRange(1, 4096), default=256, show_default=True, help="Units of each layer.")
-@click.option("--steps", type=_COUNT, default=10000, show_default=True, help="Optimiser steps.")
-@click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")
-@click.option("--batch", type=_COUNT, default=16, show_default=True, help="Stretches per step.")
 @click.option("--seconds", default=3.0, show_default=True, help="Length of a stretch.")
 @click.option("--loss", type=click.Choice(["snr", "si-sdr", "spectral"]), default="snr", show_default=True)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=1,
-    show_default=True,
-    help="Seed of the initial weights and of the mixtures.",
-)
-@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
-@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads; 0 uses every core.")
-@click.option("--save-every", type=_COUNT, default=100, show_default=True, help="Steps between checkpoints.")
-@click.option("--validate-every", type=_COUNT, default=250, show_default=True, help="Steps between validations.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@training_options(10_000, 2e-3, 16, 100, 250, "Stretches", "the mixtures")
 def command(
     out: Path,
     corpus: str,
@@ -65,35 +50,21 @@ def command(
       lanewise train-enhancer models/enhancer.safetensors --threads 1
       lanewise train-enhancer models/small.safetensors --hidden 96 --cell gru
     """
-    import torch
-    from safetensors import SafetensorError
-
-    from bench.errors import LanewiseError, UsageError
+    from bench.errors import UsageError
     from bench.learn.enhancement import EnhancerPlan, train_enhancer
     from bench.learn.fit import Optimisation
     from bench.measure.speed.lock import pause_while_timing
     from bench.models.enhancer import EnhancerArch
     from bench.progress import say
 
-    if out.suffix != ".safetensors":
-        raise UsageError(f"OUT is {out}; it must end in .safetensors")
-    if not 0 < rate <= 1:
-        raise UsageError(f"--rate {rate:g}: expected a learning rate above 0 and at most 1, such as 0.002")
+    check_training(out, rate, 2e-3, device, threads)
     if not 0.5 <= seconds <= 60:
         raise UsageError(f"--seconds {seconds:g}: expected a length from 0.5 to 60 seconds, such as 3")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this host has no CUDA device that torch can use; leave the option out")
-    if threads:
-        torch.set_num_threads(threads)
     arch = EnhancerArch(cell="gru" if cell == "gru" else "lstm", hidden=hidden)
     optimisation = Optimisation(steps=steps, rate=rate, average=0.998, hold=0.5, tail=0.05, clip=5.0)
     plan = EnhancerPlan(corpus, noise, arch, optimisation, loss, seed, batch, seconds)
     say(f"{arch.parameters:,} parameters, latency {arch.latency_ms:.0f} ms; {plan}")
     if not dry_run:
         check_writable(out)
-        try:
+        with saving(out):
             train_enhancer(plan, out, device, save_every, validate_every, before_step=pause_while_timing)
-        except SafetensorError as error:
-            raise LanewiseError(
-                f"{out}: cannot be saved ({error}); free space, and the same command goes on from the last checkpoint"
-            ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.options import allow_cache
 from bench.errors import LanewiseError
 
 if TYPE_CHECKING:
@@ -17,16 +18,23 @@ if TYPE_CHECKING:
 TRIALS = Path("runs/trial")
 """Where trials of no study go, and the cache that they share."""
 
-_SHOWN = (
-    ("quality.nll_bits", "NLL, bits per sample"),
-    ("quality.pesq_wb", "PESQ-wb"),
-    ("quality.estoi", "ESTOI"),
-    ("quality.dnsmos_ovr", "DNSMOS overall"),
+_SOUND = (("quality.pesq_wb", "PESQ-wb"), ("quality.estoi", "ESTOI"), ("quality.dnsmos_ovr", "DNSMOS overall"))
+_COST = (
     ("speed.rtf", "real-time factor"),
     ("speed.vs_dense", "times faster than dense"),
     ("size.bytes", "bytes"),
     ("sparsity.achieved", "sparsity"),
 )
+_SHOWN = {
+    "vocoder": (("quality.nll_bits", "NLL, bits per sample"), *_SOUND, *_COST),
+    "enhancer": (
+        ("quality.si_sdr", "SI-SDR, dB"),
+        ("quality.gain.si_sdr", "gain in SI-SDR, dB"),
+        *_SOUND,
+        *_COST,
+        ("size.compression", "times smaller than f32"),
+    ),
+}
 
 
 @click.command()
@@ -40,6 +48,7 @@ _SHOWN = (
 @click.option(
     "--tracking-uri", metavar="URI", help="MLflow store; default MLFLOW_TRACKING_URI, or SQLite in the folder."
 )
+@allow_cache
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and do nothing.")
 @click.option("--keys", is_flag=True, help="Print every key with its values, default and meaning.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout: the record, the plan or the keys.")
@@ -100,7 +109,7 @@ def _run(config: "TrialConfig", folder: Path, cache: Path | None, tracking_uri: 
 
 def _print_record(record: "Record", folder: Path) -> None:
     click.echo(f"{record.params['arm']}: {record.state}, {record.trial['seconds']} s", err=True)
-    for key, label in _SHOWN:
+    for key, label in _SHOWN[str(record.study["task"])]:
         value = record.metrics.get(key)
         shown = f"{value:.4g}" if value is not None else f"missing: {record.reasons.get(key, 'no reason given')}"
         low, high = (record.metrics.get(f"{key}.{bound}") for bound in ("ci_low", "ci_high"))

@@ -1,28 +1,26 @@
 """What the settings mean together: defaults that follow from other keys, and combinations that cannot work."""
 
-from pathlib import Path
-
 from bench.config.check_methods import (
     UNIT,
     check_budget,
     check_delta,
     check_kinds,
+    check_matrices,
     complete_options,
+    controlled,
+    is_recurrent,
     pulls,
     resolve_tune,
     sparsity_of,
 )
+from bench.config.check_task import check_task, model_update, shape_of, with_defaults
 from bench.config.findings import Finding, Findings
-from bench.config.matrices import Architecture, Matrix, matrices
+from bench.config.matrices import Matrix, Shape
 from bench.config.schema import TrialConfig
-from bench.config.yaml_lines import did_you_mean
-from bench.errors import LanewiseError, UsageError
+from bench.errors import UsageError
 
-INITS = ("shipped", "shipped-small", "dense", "scratch")
 TABLES = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}
 """Number format of the embedding tables that goes with each `pack.format`: measured in `bench.engine.recipe`."""
-MODEL_KEYS = ("hidden", "head", "mixtures", "causal")
-CORPORA = ("folder", "ljspeech", "jsut")
 
 _STRUCTURE = (
     *("model", "reg.kind", "reg.tile", "reg.lambda", "reg.target", "simd.width"),
@@ -56,31 +54,31 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
         The configuration in which nothing is implicit, and what is wrong with it.
     """
     complain = Findings()
-    arch = _architecture(config, complain)
+    shape = shape_of(config, complain)
+    config = with_defaults(config, shape)
     reg_tile, prune_tile, width = _tiles(config, complain)
     reg, prune = config.reg, config.prune
-    _check_corpus(config.data.corpus, complain)
+    check_task(config, complain)
     check_kinds(config, complain)
-    if arch is not None:
-        _check_tiles(config, reg_tile, prune_tile, matrices(arch), complain)
+    if shape is not None and check_matrices(config, shape, complain):
+        _check_tiles(config, reg_tile, prune_tile, shape, complain)
     check_delta(config, prune_tile, complain)
     _check_numbers(config, complain)
     _check_isa(config.simd.isa, complain)
     _check_device(config.train.device, complain)
 
     on, pruned = reg.kind != "none", prune.kind != "none"
-    controlled = pulls(config) and reg.lambda_ == "controlled"
     sparsity = sparsity_of(config)
     target = reg.target if reg.target is not None else (sparsity / 2 if sparsity else None)
     reg_options = complete_options(config, "regularizer", complain)
     prune_options = complete_options(config, "pruner", complain)
     resolved = config.model_copy(
         update={
-            "model": config.model.model_copy(update={key: getattr(arch, key) for key in MODEL_KEYS} if arch else {}),
+            "model": config.model.model_copy(update=model_update(shape)),
             "reg": reg.model_copy(
                 update={
                     "tile": reg_tile if on else None,
-                    "target": target if controlled else None,
+                    "target": target if controlled(config) else None,
                     "options": reg_options,
                 }
             ),
@@ -88,34 +86,11 @@ def resolve(config: TrialConfig) -> tuple[TrialConfig, list[Finding]]:
                 update={"tile": prune_tile if pruned else None, "sparsity": sparsity, "options": prune_options}
             ),
             "tune": resolve_tune(config, complain),
-            "pack": config.pack.model_copy(update={"tables": config.pack.tables or TABLES[config.pack.format]}),
+            "pack": config.pack.model_copy(update={"tables": _tables(config)}),
             "simd": config.simd.model_copy(update={"width": width}),
         }
     )
     return resolved, complain.found
-
-
-def _architecture(config: TrialConfig, complain: Findings) -> Architecture | None:
-    """Return the shape of the model: what its checkpoint has, or what the configuration asks for."""
-    from bench.config.checkpoints import architecture_of
-
-    asked = {key: value for key, value in config.model.model_dump(include=set(MODEL_KEYS)).items() if value is not None}
-    if config.model.init in ("dense", "scratch"):
-        return Architecture(**asked)
-    try:
-        arch = architecture_of(config.model.init)
-    except LanewiseError as error:
-        hint = did_you_mean(config.model.init, INITS)
-        complain("model.init", f"{error}{hint}; expected {', '.join(INITS)} or the path of a checkpoint")
-        return None
-    for key, value in asked.items():
-        if value != getattr(arch, key):
-            complain(
-                f"model.{key}",
-                f"got {value}, but the checkpoint `model.init: {config.model.init}` has {getattr(arch, key)}; "
-                "leave the key out, or train another model with `model.init: dense`",
-            )
-    return arch
 
 
 def _tiles(config: TrialConfig, complain: Findings) -> tuple[str | None, str | None, int | None]:
@@ -150,22 +125,13 @@ def simd_width(tile: str) -> int | None:
         return None
 
 
-def _check_corpus(spec: str, complain: Findings) -> None:
-    kind, _, path = spec.partition(":")
-    if spec == "embedded":
-        return
-    if kind not in CORPORA or not path:
-        allowed = f"embedded, {', '.join(f'{known}:PATH' for known in CORPORA)}"
-        complain("data.corpus", f"got {spec!r}, expected one of {allowed}{did_you_mean(spec, ['embedded', *CORPORA])}")
-    elif not Path(path).expanduser().is_dir():
-        complain("data.corpus", f"{path}: no such folder")
-
-
 def _check_tiles(
-    config: TrialConfig, reg_tile: str | None, prune_tile: str | None, known: dict[str, Matrix], complain: Findings
+    config: TrialConfig, reg_tile: str | None, prune_tile: str | None, shape: Shape, complain: Findings
 ) -> None:
     from bench.engine import table
     from bench.sparsity.tile import Tile
+
+    known = shape.matrices()
 
     def fits(key: str, name: str) -> bool:
         if name == UNIT:
@@ -192,10 +158,14 @@ def _check_tiles(
     key = "prune.tile" if config.prune.tile else "reg.tile"
     if not fits(key, prune_tile):
         return
-    check_budget(config, prune_tile, known, complain)
+    check_budget(config, prune_tile, shape, complain)
     if prune_tile == UNIT:  # packed as a smaller dense model
         return
     _check_diagonal(config, prune_tile, known, complain)
+    if (
+        config.task == "enhancer"
+    ):  # pruned for its size, too: a tile without a kernel runs as a dense matrix, and says so
+        return
     fmt = config.pack.format
     if not table.can_run(Tile.parse(prune_tile).runs_as or prune_tile, fmt):
         with_kernel = sorted(set(table.tiles(fmt)) - {"dense"})
@@ -214,7 +184,8 @@ def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matri
     prune = config.prune
     if Tile.parse(prune_tile).runs_as is not None:  # a tile of one's own: the arm counts it
         return
-    if not prune.keep_diagonal or "gru.recurrent" not in prune.matrices or prune.sparsity is None:
+    recurrent = [name for name in prune.matrices if is_recurrent(name)]
+    if not prune.keep_diagonal or not recurrent or prune.sparsity is None:
         return
 
     def tiles(matrix: Matrix) -> tuple[int, int]:
@@ -224,16 +195,22 @@ def _check_diagonal(config: TrialConfig, prune_tile: str, known: dict[str, Matri
         diagonal = {(i % out // rows, i % inputs // cols) for i in range(out)}
         return bands * -(-out // rows) * -(-inputs // cols), bands * len(diagonal)
 
-    total, diagonal = tiles(known["gru.recurrent"])
+    found = [tiles(known[name]) for name in recurrent]
     if prune.scope == "global":
-        total = sum(tiles(known[name])[0] for name in prune.matrices)
-    kept = kept_count(total, prune.sparsity)
-    if diagonal > kept:
-        complain.incompatible(
-            "prune.keep_diagonal",
-            f"{diagonal} tiles {prune_tile!r} hold the diagonal, but prune.sparsity {prune.sparsity:g} keeps {kept} of "
-            f"{total}; lower the sparsity, choose a smaller tile or leave this out",
-        )
+        found = [(sum(tiles(known[name])[0] for name in prune.matrices), sum(diagonal for _, diagonal in found))]
+    for total, diagonal in found:
+        kept = kept_count(total, prune.sparsity)
+        if diagonal > kept:
+            complain.incompatible(
+                "prune.keep_diagonal",
+                f"{diagonal} tiles {prune_tile!r} hold the diagonal, but prune.sparsity {prune.sparsity:g} keeps "
+                f"{kept} of {total}; lower the sparsity, choose a smaller tile or leave this out",
+            )
+            return
+
+
+def _tables(config: TrialConfig) -> str | None:
+    return config.pack.tables or (TABLES[config.pack.format] if config.task == "vocoder" else None)
 
 
 def _check_numbers(config: TrialConfig, complain: Findings) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.config.findings import Findings
-from bench.config.matrices import Matrix, unit_layers
+from bench.config.findings import Finding, Findings
+from bench.config.matrices import Matrix, Shape
 from bench.config.schema import TrialConfig, Tune
 from bench.config.yaml_lines import did_you_mean
 from bench.errors import UsageError
@@ -21,6 +21,7 @@ from bench.sparsity.scope import Scope
 from bench.sparsity.tile import Tile
 
 UNIT = "unit"
+CONTROLLED = "controlled"
 PLAIN = ("1x1", "row", "column", "gate-column", UNIT)
 """Pruning tiles for which the order of hidden units makes no difference."""
 
@@ -71,16 +72,19 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
             "prune.sparsity",
             f"got {prune.sparsity:g}, but prune.kind is 'none'; set prune.kind to magnitude or random",
         )
-    if pulls(config) and reg.lambda_ == "controlled" and reg.target is None and not sparsity_of(config):
+    _check_strength(config, complain)
+    if controlled(config) and reg.target is None and not sparsity_of(config):
         complain(
             "reg.target", "missing: lambda 'controlled' without pruning has nothing to steer to; set it or a number"
         )
-    if reg.target is not None and (not pulls(config) or reg.lambda_ != "controlled"):
+    if reg.target is not None and not controlled(config):
         complain("reg.target", "only used with reg.lambda 'controlled'; leave it out")
-    if prune.keep_diagonal and "gru.recurrent" not in prune.matrices:
-        complain("prune.keep_diagonal", "only gru.recurrent has a diagonal; add it to prune.matrices or leave this out")
-    if len(set(prune.matrices)) != len(prune.matrices) or not prune.matrices:
-        complain("prune.matrices", "expected at least one matrix, each named once")
+    if prune.keep_diagonal and not any(map(is_recurrent, prune.matrices)):
+        complain(
+            "prune.keep_diagonal",
+            "only recurrent matrices (gru.recurrent, rnn1.recurrent) have a diagonal; add one to prune.matrices or "
+            "leave this out",
+        )
     pruner = info(config, "pruner")
     if pruner is not None and prune.schedule not in pruner.schedules:
         complain.incompatible(
@@ -90,11 +94,33 @@ def check_kinds(config: TrialConfig, complain: Findings) -> None:
         )
     if config.recover.kind != "finetune" and prune.kind == "none":
         complain("recover.kind", f"got {config.recover.kind!r}, but prune.kind is 'none': there is no mask to keep")
+    if config.recover.kind != "finetune" and prune.kind != "none" and prune.schedule == "offline":
+        complain.incompatible(
+            "recover.kind", f"got {config.recover.kind!r}, but after prune.schedule 'offline' nothing is trained"
+        )
     regularizer = info(config, "regularizer")
     if config.recover.kind != "finetune" and regularizer is not None and not regularizer.weights:
         complain.incompatible(
             "recover.kind", f"got {config.recover.kind!r}, which goes back to weights without {regularizer.name}'s own"
         )
+
+
+def is_recurrent(matrix: str) -> bool:
+    """Say whether the gates of a matrix, by its public name, are square: from hidden units to the same ones."""
+    return matrix.endswith(".recurrent")
+
+
+def check_matrices(config: TrialConfig, shape: Shape, complain: Findings) -> bool:
+    """Check that the network has the matrices that are to be pruned; say whether it has."""
+    named, known = config.prune.matrices, shape.matrices()
+    if len(set(named)) != len(named):
+        complain("prune.matrices", "expected each matrix to be named once")
+        return False
+    strange = [(position, name) for position, name in enumerate(named) if name not in known]
+    for position, name in strange:
+        message = f"got {name!r}, expected one of {', '.join(known)}{did_you_mean(name, list(known))}"
+        complain.found.append(Finding(("prune", "matrices", position), message))
+    return not strange
 
 
 def pulls(config: TrialConfig) -> bool:
@@ -103,13 +129,35 @@ def pulls(config: TrialConfig) -> bool:
     return method is not None and method.weights
 
 
+def controlled(config: TrialConfig) -> bool:
+    """Say whether lambda is steered to a share of zero groups."""
+    method = info(config, "regularizer")
+    return pulls(config) and method is not None and method.strength == "controlled" and config.reg.lambda_ == CONTROLLED
+
+
+def _check_strength(config: TrialConfig, complain: Findings) -> None:
+    """Check lambda against what the regularizer makes of it."""
+    method, given = info(config, "regularizer"), config.reg.lambda_
+    if method is None or not method.weights:
+        return
+    if method.strength == "none" and given != CONTROLLED:
+        complain("reg.lambda", f"got {given}, but reg.kind {method.name!r} has no lambda; leave it out")
+    tuned = (config.tune.size or config.tune.grid) and (config.tune.key or method.main.key) == "reg.lambda"
+    if method.strength == "number" and given == CONTROLLED and not tuned:
+        complain(
+            "reg.lambda",
+            f"missing: reg.kind {method.name!r} cannot be 'controlled'; give a number (or, if it needs none, "
+            "strength='none' in its MethodInfo)",
+        )
+
+
 def _check_weightless(config: TrialConfig, complain: Findings) -> None:
     """Refuse what a regularizer that acts on no weights would ignore, or cannot be combined with."""
     reg = config.reg
     if reg.kind == "none" or pulls(config):
         return
     main = catalogue.info("regularizer", reg.kind).main.key
-    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != "controlled"}
+    ignored = {"tile": reg.tile is not None, "form": reg.form != "proximal", "lambda": reg.lambda_ != CONTROLLED}
     for key, given in ignored.items():
         if given:
             complain(f"reg.{key}", f"given, but reg.kind {reg.kind!r} pulls no weights; leave it out (it has {main})")
@@ -138,9 +186,9 @@ def sparsity_of(config: TrialConfig) -> float | None:
         return None
 
 
-def check_budget(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
+def check_budget(config: TrialConfig, tile: str, shape: Shape, complain: Findings) -> None:
     """Check how the budget is divided: N:M, gates, units, reordering."""
-    prune = config.prune
+    prune, known = config.prune, shape.matrices()
     if ":" in prune.scope and tile != UNIT:
         _check_runs(config, tile, known, complain)
     if prune.gate_sparsity is not None:
@@ -148,10 +196,12 @@ def check_budget(config: TrialConfig, tile: str, known: Mapping[str, Matrix], co
     if prune.permute:
         if tile in PLAIN or Tile.parse(tile).runs_as is not None:
             complain.incompatible("prune.permute", f"the order of hidden units makes no difference for {tile!r} tiles")
-        elif "gru.recurrent" not in prune.matrices:
-            complain("prune.permute", "reorders the units of gru.recurrent; add it to prune.matrices or leave this out")
+        elif not any(map(is_recurrent, prune.matrices)):
+            complain(
+                "prune.permute", "reorders the units of a recurrent matrix; add it to prune.matrices or leave this out"
+            )
     if tile == UNIT:
-        _check_units(config, known, complain)
+        _check_units(config, shape, complain)
 
 
 def _check_runs(config: TrialConfig, tile: str, known: Mapping[str, Matrix], complain: Findings) -> None:
@@ -194,8 +244,8 @@ def _check_gates(config: TrialConfig, tile: str, known: Mapping[str, Matrix], co
         )
 
 
-def _check_units(config: TrialConfig, known: Mapping[str, Matrix], complain: Findings) -> None:
-    prune, sparsity = config.prune, sparsity_of(config)
+def _check_units(config: TrialConfig, shape: Shape, complain: Findings) -> None:
+    prune, sparsity, known = config.prune, sparsity_of(config), shape.matrices()
     for role in ("regularizer", "pruner"):
         method = info(config, role)
         if (
@@ -210,15 +260,14 @@ def _check_units(config: TrialConfig, known: Mapping[str, Matrix], complain: Fin
         complain("prune.scope", f"got {prune.scope!r}: hidden units are one budget; leave it out")
     if prune.keep_diagonal:
         complain("prune.keep_diagonal", "a kept unit keeps its diagonal; leave it out")
-    hidden = known["gru.recurrent"].shape[1]
     counted = {known[name].state_key: known[name].shape for name in prune.matrices}
     try:
-        none_left = sparsity is not None and not all(kept_units(unit_layers(hidden), counted, sparsity))
+        none_left = sparsity is not None and not all(kept_units(shape.layers(), counted, sparsity))
     except UsageError as error:
         complain("prune.matrices", str(error).removeprefix("prune.matrices: "))
         return
     if none_left:
-        complain("prune.sparsity", f"got {sparsity:g}, which leaves none of {hidden} hidden units; lower it")
+        complain("prune.sparsity", f"got {sparsity:g}, which leaves none of {shape.hidden} hidden units; lower it")
 
 
 def check_delta(config: TrialConfig, prune_tile: str | None, complain: Findings) -> None:
@@ -277,7 +326,7 @@ def _without_effect(config: TrialConfig, key: str) -> str | None:
     """Say why values of a key would all give the same arm, None if they would not."""
     if key in ("reg.lambda", "reg.target") and config.reg.kind == "none":
         return "changes nothing while reg.kind is 'none'; name another key"
-    if key == "reg.target" and config.reg.lambda_ != "controlled":
+    if key == "reg.target" and config.reg.lambda_ != CONTROLLED:
         return "changes nothing unless reg.lambda is 'controlled'; name another key, such as reg.lambda"
     return None
 

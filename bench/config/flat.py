@@ -39,10 +39,12 @@ def config_hash(config: TrialConfig) -> str:
 
 
 def _applicable(config: TrialConfig) -> dict[str, str | int | float | bool | None]:
+    lambda_ = config.reg.kind != "none" and catalogue.info("regularizer", config.reg.kind).strength != "none"
     regularized, pruned = config.reg.kind != "none", config.prune.kind != "none"
     applies = {
         "plugins": bool(config.plugins),
         "reg": regularized,
+        "reg.lambda": lambda_,
         "prune": pruned,
         "prune.score": pruned and catalogue.info("pruner", config.prune.kind).scored,
         "recover.kind": pruned,

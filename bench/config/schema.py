@@ -3,14 +3,15 @@
 The text under each field is its documentation: `lanewise trial --keys` and the reference pages print it.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-MatrixName = Literal["gru.recurrent", "gru.cond", "gru.embed", "head.fc", "head.out"]
+TaskName = Literal["vocoder", "enhancer"]
 MetricName = Literal[
-    "pesq_wb", "stoi", "estoi", "mcd_db", "logf0_rmse", "voicing_error", "mrstft", "visqol", "dnsmos"
+    "pesq_wb", "stoi", "estoi", "mcd_db", "logf0_rmse", "voicing_error", "mrstft", "visqol", "dnsmos", "si_sdr", "sdr",
+    "all",
 ]  # fmt: skip
 
 
@@ -18,14 +19,16 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _metrics(value: Any) -> Any:
-    return get_args(MetricName) if value == "all" else _comma_tuple(value)
-
-
 def _comma_tuple(value: Any) -> Any:
     if isinstance(value, str):
         value = [word.strip() for word in value.split(",") if word.strip()]
     return _tuple(value)
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise PydanticCustomError("some", "expected at least one matrix")
+    return value
 
 
 def _lambda(value: Any) -> float | str:
@@ -53,20 +56,27 @@ class Data(Section):
     """The recordings."""
 
     corpus: str = "embedded"
-    """`embedded`, or recordings of 16 kHz mono: `folder:PATH`, `ljspeech:PATH`, `jsut:PATH`."""
+    """`embedded`, or recordings of 16 kHz mono: `folder:PATH`, `ljspeech:PATH`, `jsut:PATH`; for the enhancer also
+    speech that is noisy already: `voicebank:PATH`, `dns:PATH`."""
+    noise: str = "embedded"
+    """What the enhancer's clean speech is mixed with: `embedded`, or recordings of noise, `folder:PATH`."""
     cache: str | None = None
-    """Folder of cached features, dense models and arms; by default `cache` in the study's folder."""
+    """Folder of cached features, dense models and arms; by default `cache` in the study's folder. One elsewhere, which
+    studies can share, has to be allowed by whoever runs the file: `--allow-cache DIR`."""
 
 
 class Model(Section):
-    """The vocoder, before anything is pruned."""
+    """The network, before anything is pruned."""
 
     init: str = "shipped"
-    """Where its weights come from: `shipped` or `shipped-small` (checkpoints that come with Lanewise), `dense` (train
-    one on this corpus for `train.dense_steps`, shared by all arms of equal `seed.dense`), `scratch` (random weights:
-    the arm is trained from the first step under its regularizer), or the path of a checkpoint."""
+    """Where its weights come from: `shipped` or `shipped-small` (checkpoints of the task that come with Lanewise),
+    `dense` (train one on this corpus for `train.dense_steps`, shared by all arms of equal `seed.dense`), `scratch`
+    (random weights: the arm is trained from the first step under its regularizer), or the path of a checkpoint. An
+    enhancer starts from a checkpoint (`lanewise train-enhancer` makes one)."""
     hidden: int | None = Field(default=None, ge=1, le=4096)
-    """GRU units; by default what the checkpoint has, or 256."""
+    """Units of a recurrent layer; by default what the checkpoint has, or 256."""
+    cell: Literal["gru", "lstm"] | None = None
+    """Recurrent layers of an enhancer; what its checkpoint has."""
     head: int | None = Field(default=None, ge=1, le=4096)
     """Units of the layer between GRU and output distribution; by default what the checkpoint has, or 128."""
     mixtures: int | None = Field(default=None, ge=1, le=64)
@@ -96,7 +106,11 @@ class Train(Section):
     batch: int = Field(default=32, ge=1)
     """Segments in one optimizer step."""
     segment: int = Field(default=400, ge=40, multiple_of=40)
-    """GRU steps in one segment, whole frames of 40 (10 ms)."""
+    """GRU steps of a vocoder in one segment, whole frames of 40 (10 ms)."""
+    seconds: float = Field(default=3.0, ge=0.5, le=60)
+    """Length of an enhancer's segment."""
+    loss: Literal["snr", "si-sdr", "spectral"] = "snr"
+    """What an enhancer's training lowers (`bench.learn.enhancer_loss`)."""
     lr: float = Field(default=3e-4, gt=0, le=1)
     """Peak learning rate of the arm's steps (Adam)."""
     dense_steps: int = Field(default=10_000, ge=1)
@@ -159,8 +173,10 @@ class Prune(Section):
     tile: str | None = None
     """Tile that is kept or pruned as one, hence the kernel that runs it; by default `reg.tile`, or 1x1. `unit` prunes
     hidden units (rows of every gate, recurrent column, the next layer's column): a smaller dense model."""
-    matrices: Annotated[tuple[MatrixName, ...], BeforeValidator(_comma_tuple)] = ("gru.recurrent",)
-    """Matrices that share the budget; `prune.sparsity` counts these and no others. A list or a comma string."""
+    matrices: Annotated[tuple[str, ...], BeforeValidator(_comma_tuple), AfterValidator(_some)] = ()
+    """Matrices that share the budget; `prune.sparsity` counts these and no others. A list or a comma string. By default
+    gru.recurrent of a vocoder (there are also gru.cond, gru.embed, head.fc, head.out), all of an enhancer (rnn1.input,
+    rnn1.recurrent, ..., fc.hidden, fc.mask)."""
     sparsity: float | None = Field(default=None, ge=0, le=1)
     """Pruned share of `prune.matrices` (0.7 leaves 30 %)."""
     gate_sparsity: Annotated[tuple[float, ...] | None, BeforeValidator(_tuple)] = None
@@ -168,9 +184,10 @@ class Prune(Section):
     permute: bool = False
     """Reorder the hidden units before tiles are formed, so that rows that need the same inputs share tiles (1xN with
     rearrangement, arXiv 2105.14713). The network computes the same; it costs nothing at run time."""
-    schedule: Literal["cubic", "one-shot", "progress5", "staged", "linear"] = "cubic"
+    schedule: Literal["cubic", "one-shot", "offline", "progress5", "staged", "linear"] = "cubic"
     """Gradual over the share `prune` (`cubic` is fast first, `progress5` slow first, `staged` in four jumps, `linear`),
-    or `one-shot`: all at once at its start."""
+    `one-shot` (all at once at its start), or `offline`: all at once after the last step, and nothing is trained
+    afterwards."""
     scope: str = Field(default="matrix", pattern=r"^(global|matrix|gate|[1-9][0-9]?:[1-9][0-9]?)$")
     """The budget within which tiles compete: all matrices together (`global`), each `matrix`, each `gate`; or `N:M`
     (2:4, 4:8): of every M tiles in a row along the inputs, N are kept, so that `prune.sparsity` is 1 - N/M."""
@@ -178,6 +195,19 @@ class Prune(Section):
     """Norm of a tile by which tiles are ranked; `l2-mean` divides by the tile's size (it differs at edges only)."""
     keep_diagonal: bool = False
     """Keep the tiles on the diagonal of each gate of gru.recurrent; they count within the budget."""
+
+
+class Quant(Section):
+    """Integer arithmetic, which an enhancer learns together with its sparsity."""
+
+    kind: Literal["none", "int8"] = "none"
+    """`int8`: weights and activations are integers of 8 bits from the arm's first step on, gradients pass the rounding
+    (quantisation-aware training), and the packed model is int8."""
+    weights: Literal["channel", "tensor"] = "channel"
+    """One scale for each output row, or one for each matrix. The engine runs `channel`."""
+    activations: Literal["dynamic", "static"] = "dynamic"
+    """Each vector scaled by its own greatest magnitude, or by a range fixed at calibration. The engine runs the
+    first."""
 
 
 class Recover(Section):
@@ -237,11 +267,12 @@ class Measure(Section):
     """What is measured on the finished arm."""
 
     test_clips: int | None = Field(default=None, ge=1)
-    """How many test clips are synthesised and scored (the first by id); by default all."""
+    """How many test clips are synthesised and scored (the first by id); by default all. Of an enhancer: how many noisy
+    clips, drawn evenly over noises, ratios and speakers."""
     valid_clips: int | None = Field(default=None, ge=1)
-    """How many validation clips the validation NLL uses; by default all."""
-    metrics: Annotated[tuple[MetricName, ...], BeforeValidator(_metrics)] = get_args(MetricName)
-    """Sound metrics to compute (NLL always is); `all` (the default), a list or a comma string."""
+    """How many validation clips the validation loss uses (drawn as the test clips are); by default all."""
+    metrics: Annotated[tuple[MetricName, ...], BeforeValidator(_comma_tuple)] = ("all",)
+    """Sound metrics to compute (a vocoder's NLL always is); `all` that suit the task, a list or a comma string."""
     audio_clips: int = Field(default=3, ge=0)
     """How many synthesised clips are kept as audio and drawn as spectrograms."""
     temperature: float = Field(default=0.9, gt=0, le=2)
@@ -256,8 +287,8 @@ class Measure(Section):
 class TrialConfig(Section):
     """One arm with one pair of seeds."""
 
-    task: Literal["vocoder"] = "vocoder"
-    """What the model does."""
+    task: TaskName = "vocoder"
+    """What the model does: speech from mel frames, or clean speech from noisy speech."""
     arm: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$")
     """Name of the arm in tables; by default made from what it is, such as `simd-16x1-s70`."""
     plugins: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
@@ -268,6 +299,7 @@ class TrialConfig(Section):
     train: Train = Train()
     reg: Reg = Reg()
     prune: Prune = Prune()
+    quant: Quant = Quant()
     recover: Recover = Recover()
     tune: Tune = Tune()
     pack: Pack = Pack()

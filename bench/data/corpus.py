@@ -197,7 +197,7 @@ def _listed_files(table: Path, separator: str, wavs: Path) -> dict[str, Path]:
         if not line.strip():
             continue
         path = wavs / f"{clip}.wav"
-        if not found or clip in files:
+        if not found or clip in files or path.parent != wavs:  # an id is a name: no table leads out of its folder
             raise LanewiseError(f"{table}, line {number}: expected a new id, then {separator!r}, then text")
         if not path.is_file():
             raise LanewiseError(f"{table}, line {number}: {path} is missing; unpack the corpus again")

@@ -151,3 +151,17 @@ def unseen_speakers(noises: NoiseSet, split: str = "test") -> list[Utterance]:
     heard = {clip.speaker for clip in noises.select("voice", "train")}
     voices = [clip for clip in noises.select("voice", split) if clip.speaker not in heard]
     return [Utterance(clip.id, clip.speaker, clip) for clip in voices]
+
+
+def evenly(pairs: list[Pair], count: int | None) -> list[Pair]:
+    """Return `count` of the pairs (None: all), always the same ones, evenly over conditions, noises and ratios."""
+    if count is None or count >= len(pairs):
+        return pairs
+    rng = np.random.default_rng(0)
+    groups: dict[tuple[str, str, float | None], list[int]] = {}
+    for index in rng.permutation(len(pairs)):
+        pair = pairs[index]
+        groups.setdefault((pair.condition, pair.kind, pair.snr_db), []).append(int(index))
+    queues = list(groups.values())
+    turns = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    return [pairs[index] for index in sorted(turns[:count])]

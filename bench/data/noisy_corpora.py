@@ -64,7 +64,7 @@ def load_noisy(spec: str, noise: str = "embedded") -> NoisyCorpus:
             raise LanewiseError(f"{root}: no such folder; unpack the corpus there, or name the folder it lies in")
         return _LAYOUTS[kind](spec, root)
     corpus, noises = load_corpus(spec), load_noise(noise)
-    speaker = spec
+    speaker = Path(path).name or spec  # part of each id: where the folder lies is no part of it
     heard = {split: utterances_of(corpus.split(split), speaker) for split in ("valid", "test")}
     valid = mixtures(heard["valid"], noises, "valid", "valid", _kinds(noises, "valid"), VALID_SNR_DB)
     kinds = _kinds(noises, "test")

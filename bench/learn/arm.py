@@ -100,9 +100,11 @@ class ArmPlan:
     @property
     def phases(self) -> Phases:
         """When each phase ends."""
-        one_shot = self.prune is not None and self.prune.schedule == "one-shot"
-        prune_end = self.reg_steps + (0 if one_shot else self.prune_steps)
-        return Phases(self.reg_steps, prune_end, self.optimisation.steps)
+        steps, schedule = self.optimisation.steps, self.prune.schedule if self.prune is not None else None
+        if schedule == "offline":
+            return Phases(steps, steps, steps)
+        prune_end = self.reg_steps + (0 if schedule == "one-shot" else self.prune_steps)
+        return Phases(self.reg_steps, prune_end, steps)
 
     def pruned_groups(self, model: nn.Module, task: Task) -> Groups:
         """Return what is kept or pruned as one."""

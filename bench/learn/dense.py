@@ -1,22 +1,19 @@
 """Dense training of a vocoder from nothing: the shared start of every arm, resumable at any moment."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from bench import __version__
 from bench.data.corpus import Corpus, features, load_corpus
 from bench.learn.dataset import ClipData, Segments, clip_data, scales
 from bench.learn.evaluate import mean_nll
 from bench.learn.fit import Fit, Optimisation, task_loss
-from bench.learn.interrupt import between_steps
+from bench.learn.pretrain import pretrain
 from bench.learn.task import nll_bits
 from bench.models import checkpoint
 from bench.models.wavernn import Arch, SubbandWaveRNN
-from bench.progress import Progress, say
 
 
 @dataclass(frozen=True)
@@ -92,76 +89,9 @@ def train_dense(
     model.to(device)
     segments = Segments(splits.train, arch, normalisation.band_scale, plan.batch, plan.frames, plan.gain_db)
     fit = Fit(model, plan.optimisation, task_loss(model, lambda step: segments(step, plan.seed), nll_bits))
-    resume = out.with_suffix(".resume")
-    valid: list[tuple[int, float]] = []
-    extended: list[tuple[int, int]] = []
-    if resume.is_file():
-        stored, _ = fit.restore(resume)
-        if stored["data_hash"] != splits.data_hash:
-            say(f"{resume}: the corpus changed since; training starts anew")
-            resume.unlink()
-            return train_dense(plan, out, cache_dir, device, save_every, validate_every, before_step)
-        valid = [(int(s), float(b)) for s, b in stored["valid"]]
-        extended = [(int(at), int(steps)) for at, steps in stored.get("extended", [])]
-        if (planned := int(stored["planned_steps"])) < plan.optimisation.steps:
-            extended.append((fit.step, planned))
-            say(f"extending a run of {planned} steps to {plan.optimisation.steps}")
-        say(f"resuming at step {fit.step}")
-
-    def save() -> None:
-        fit.save(resume, {"valid": valid, "data_hash": splits.data_hash, "extended": extended})
-
-    with Progress("training", plan.optimisation.steps, fit.step) as progress:
-
-        def on_step(step: int, bits: float) -> None:
-            note = f"train {sum(b for _, b in fit.curve[-100:]) / len(fit.curve[-100:]):.4f} bit"
-            if step % validate_every == 0 or step == plan.optimisation.steps:
-                raw = fit.use_average()
-                valid.append((step, mean_nll(model, splits.valid)))
-                model.load_state_dict(raw)
-            if valid:
-                note += f", valid {valid[-1][1]:.4f} at {valid[-1][0]}"
-            progress.advance(note=note)
-            if step % save_every == 0:
-                save()
-            try:
-                if before_step is not None:
-                    before_step()
-                interruption()
-            except KeyboardInterrupt:
-                save()
-                say(f"stopped at step {fit.step}, saved in {resume}; the same command goes on from there")
-                raise
-
-        with between_steps() as interruption:
-            fit.run(plan.optimisation.steps, on_step)
-    save()
-    fit.use_average()
-    checkpoint.save(out, model, _provenance(plan, splits.data_hash, fit.curve, valid, extended))
+    header = pretrain(
+        fit, out, plan, splits.data_hash, lambda _: mean_nll(model, splits.valid), "{:.4f} bit".format,
+        ("train_nll", "valid_nll"), save_every, validate_every, before_step,
+    )  # fmt: skip
+    checkpoint.save(out, model, header)
     return out
-
-
-def _provenance(
-    plan: DensePlan,
-    data_hash: str,
-    curve: list[tuple[int, float]],
-    valid: list[tuple[int, float]],
-    extended: list[tuple[int, int]],
-) -> dict[str, Any]:
-    every = 100
-    thinned = [
-        (
-            curve[min(i + every, len(curve)) - 1][0],
-            round(sum(b for _, b in curve[i : i + every]) / len(curve[i : i + every]), 5),
-        )
-        for i in range(0, len(curve), every)
-    ]
-    return {
-        "version": __version__,
-        "plan": asdict(plan),
-        "data_hash": data_hash,
-        "train_nll": thinned,
-        "valid_nll": valid,
-        "extended": [{"at_step": at, "planned_steps": steps} for at, steps in extended],
-        "torch": torch.__version__,
-    }

@@ -1,25 +1,23 @@
 """Dense training of an enhancer from nothing, resumable at any moment."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench import __version__
 from bench.data.audio import FloatArray
 from bench.data.mixtures import Pair
 from bench.data.noisy_corpora import load_noisy
 from bench.learn.enhancer_loss import LOSSES
 from bench.learn.fit import Fit, Optimisation, device_of, task_loss
-from bench.learn.interrupt import between_steps
 from bench.learn.noisy import TrainingMixtures, training_mixtures
+from bench.learn.pretrain import pretrain
 from bench.models import checkpoint
 from bench.models.enhancer import Enhancer, EnhancerArch
-from bench.progress import Progress, say
+from bench.progress import say
 
 _FEATURE_BATCHES = 8
 """Batches from which the features are normalised."""
@@ -116,7 +114,6 @@ def train_enhancer(
         `out`. Its header holds the plan, the data hash and the learning curves, and where a shorter run was extended.
     """
     corpus = load_noisy(plan.corpus, plan.noise)
-    data_hash = corpus.content_hash
     source = training_mixtures(corpus, plan.seconds, plan.batch)
     valid_pairs = [(pair, pair.load()) for pair in corpus.valid]
     torch.manual_seed(plan.seed)
@@ -125,73 +122,19 @@ def train_enhancer(
     model.to(device)
     loss = task_loss(model, lambda step: source(step, plan.seed), batch_loss(plan.loss))
     fit = Fit(model, plan.optimisation, loss)
-    resume = out.with_suffix(".resume")
-    valid: list[tuple[int, dict[str, float]]] = []
-    extended: list[tuple[int, int]] = []
-    if resume.is_file():
-        stored, _ = fit.restore(resume)
-        if stored["data_hash"] != data_hash:
-            say(f"{resume}: the recordings changed since; training starts anew")
-            resume.unlink()
-            return train_enhancer(plan, out, device, save_every, validate_every, before_step)
-        valid = [(int(step), gains) for step, gains in stored["valid"]]
-        extended = [(int(at), int(steps)) for at, steps in stored["extended"]]
-        if (planned := int(stored["planned_steps"])) < plan.optimisation.steps:
-            extended.append((fit.step, planned))
-            say(f"extending a run of {planned} steps to {plan.optimisation.steps}")
-        say(f"resuming at step {fit.step}")
 
-    def save() -> None:
-        fit.save(resume, {"valid": valid, "data_hash": data_hash, "extended": extended})
+    def validate(step: int) -> dict[str, float]:
+        gains = improvements(model, valid_pairs)
+        say(f"step {step}: valid SI-SDR improvement {_text(gains)}")
+        return gains
 
-    with Progress("training", plan.optimisation.steps, fit.step) as progress:
-
-        def on_step(step: int, _: float) -> None:
-            note = f"loss {np.mean([loss for _, loss in fit.curve[-100:]]):.4f}"
-            if step % validate_every == 0 or step == plan.optimisation.steps:
-                raw = fit.use_average()
-                valid.append((step, improvements(model, valid_pairs)))
-                model.load_state_dict(raw)
-                say(f"step {step}: valid SI-SDR improvement {_text(valid[-1][1])}")
-            progress.advance(note=note)
-            if step % save_every == 0:
-                save()
-            try:
-                if before_step is not None:
-                    before_step()
-                interruption()
-            except KeyboardInterrupt:
-                save()
-                say(f"stopped at step {fit.step}, saved in {resume}; the same command goes on from there")
-                raise
-
-        with between_steps() as interruption:
-            fit.run(plan.optimisation.steps, on_step)
-    save()
-    fit.use_average()
-    checkpoint.save_enhancer(out, model, _provenance(plan, data_hash, fit.curve, valid, extended))
+    header = pretrain(
+        fit, out, plan, corpus.content_hash, validate, _text, ("train_loss", "valid_si_sdr_improvement_db"),
+        save_every, validate_every, before_step,
+    )  # fmt: skip
+    checkpoint.save_enhancer(out, model, header)
     return out
 
 
 def _text(gains: dict[str, float]) -> str:
     return ", ".join(f"{kind} {gain:.2f}" for kind, gain in gains.items()) + " dB"
-
-
-def _provenance(
-    plan: EnhancerPlan,
-    data_hash: str,
-    curve: list[tuple[int, float]],
-    valid: list[tuple[int, dict[str, float]]],
-    extended: list[tuple[int, int]],
-) -> dict[str, Any]:
-    every = 100
-    parts = [curve[i : i + every] for i in range(0, len(curve), every)]
-    return {
-        "version": __version__,
-        "plan": asdict(plan),
-        "data_hash": data_hash,
-        "train_loss": [(part[-1][0], round(float(np.mean([loss for _, loss in part])), 5)) for part in parts],
-        "valid_si_sdr_improvement_db": valid,
-        "extended": [{"at_step": at, "planned_steps": steps} for at, steps in extended],
-        "torch": torch.__version__,
-    }

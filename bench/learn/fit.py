@@ -172,6 +172,13 @@ class Fit:
         with safe_open(str(path), framework="pt") as file:
             return int(file.metadata()["step"])
 
+    @staticmethod
+    def saved_extra(path: Path) -> dict[str, Any]:
+        """Return the `extra` of a saved run."""
+        with safe_open(str(path), framework="pt") as file:
+            extra: dict[str, Any] = json.loads(file.metadata()["extra"])
+        return extra
+
     def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Take up a saved run, if wished for more steps than it was planned for; return its `extra` and `tensors`.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.learn.task import Task
+from bench.sparsity.draws import stream
 from bench.sparsity.method import Phases
 
 Kind = Literal["finetune", "rewind", "scratch"]
@@ -59,6 +60,9 @@ class Recovery:
         bits, distance = self.task.distil(model, self._teacher, batch)
         return (1 - self.distil) * bits + self.distil * distance, bits
 
+    def _fresh(self, model: nn.Module) -> nn.Module:
+        return self.task.fresh(model, stream(self.seed, "fresh weights"))  # none that the dense model once had
+
     @torch.no_grad()
     def restart(self, model: nn.Module) -> None:
         """Put the model's parameters to where they are to be trained from, pruned ones too.
@@ -68,7 +72,7 @@ class Recovery:
         UsageError
             If a method still has parameters of its own: it works on after pruning, and would lose its base.
         """
-        start = self._start if self.kind == "rewind" else dict(self.task.fresh(model, self.seed).named_parameters())
+        start = self._start if self.kind == "rewind" else dict(self._fresh(model).named_parameters())
         own = dict(model.named_parameters())
         if own.keys() != start.keys():
             raise UsageError(

@@ -4,6 +4,8 @@ The numbers of a matrix are (rows, cols) int8; row-major order throughout. What 
 which format, scales) is the same for all and left out.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,6 +112,16 @@ def _cut(band: Int8Matrix, rows: int, cols: int) -> Int8Matrix:
     return padded.reshape(down, rows, across, cols).transpose(0, 2, 1, 3).reshape(down * across, rows * cols)
 
 
+ENCODINGS: dict[str, Callable[[Int8Matrix, Tile, int], bytes]] = {
+    "dense": lambda matrix, tile, gates: encode_dense(matrix),
+    "bitmap": lambda matrix, tile, gates: encode_bitmap(matrix),
+    "relative": lambda matrix, tile, gates: encode_relative(matrix),
+    "blocks": encode_blocks,
+    "entropy": lambda matrix, tile, gates: encode_entropy(matrix),
+}
+"""Ways of storing by name; the tile and the stacked gates are those of the block format."""
+
+
 def stored_bytes(matrix: Int8Matrix, tile: Tile, gates: int = 1) -> dict[str, int]:
     """Bytes of one matrix by way of storing it; `entropy_bound` is what the entropy coder cannot go below.
 
@@ -120,11 +132,5 @@ def stored_bytes(matrix: Int8Matrix, tile: Tile, gates: int = 1) -> dict[str, in
     tile, gates
         Of the block format: what the matrix was pruned by, and its stacked gates.
     """
-    return {
-        "dense": len(encode_dense(matrix)),
-        "bitmap": len(encode_bitmap(matrix)),
-        "relative": len(encode_relative(matrix)),
-        "blocks": len(encode_blocks(matrix, tile, gates)),
-        "entropy": len(encode_entropy(matrix)),
-        "entropy_bound": entropy_bound_bytes(matrix),
-    }
+    sizes = {name: len(encode(matrix, tile, gates)) for name, encode in ENCODINGS.items()}
+    return sizes | {"entropy_bound": entropy_bound_bytes(matrix)}

@@ -66,14 +66,11 @@ def peak_activation_bytes(arch: EnhancerArch, activation_bytes: int = 1, state_b
     input and the sum of output (16 bits a sample), the frame's spectrum (complex, 16 bits each), which waits for the
     mask. On top, the layer that needs most: its input, its accumulators (32 bits a row) and its output.
     """
-    cells = arch.hidden if arch.cell == "lstm" else 0
-    kept = arch.layers * (arch.hidden * activation_bytes + cells * state_bytes)
+    per_unit = activation_bytes + (state_bytes if arch.cell == "lstm" else 0)
+    kept = per_unit * sum(arch.widths)
     kept += 2 * arch.n_fft * 2 + (arch.n_fft // 2 + 1) * 4
     gates = 4 if arch.cell == "lstm" else 6  # of a GRU, both products are kept apart until its reset gate is known
-    layers = [(arch.hidden, gates * arch.hidden, arch.hidden)] * (arch.layers - 1)
-    layers += [
-        (arch.mels, gates * arch.hidden, arch.hidden),
-        (arch.hidden, arch.fc, arch.fc),
-        (arch.fc, arch.mels, 2 * arch.mels),
-    ]
-    return kept + max(fed * activation_bytes + 4 * rows + out * activation_bytes for fed, rows, out in layers)
+    fed = (arch.mels, *arch.widths)
+    layers = [(inputs, gates * units, units) for inputs, units in zip(fed, arch.widths, strict=False)]
+    layers += [(fed[-1], arch.fc, arch.fc), (arch.fc, arch.mels, 2 * arch.mels)]
+    return kept + max(inputs * activation_bytes + 4 * rows + out * activation_bytes for inputs, rows, out in layers)

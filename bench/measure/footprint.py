@@ -45,7 +45,7 @@ class Footprint:
     file_bytes
         Size of the file.
     table_bytes
-        Embedding tables that loading computes in memory.
+        Embedding tables that loading computes in memory (an enhancer has none).
     nonzeros
         Numbers stored for the whole model: kept weights, embeddings, biases, scales; the filter bank is not counted.
     matrices
@@ -77,7 +77,7 @@ def footprint(path: str | os.PathLike[str]) -> Footprint:
     matrices = tuple(_matrix(entry) for entry in header["matrices"])
     vectors = sum(int(entry["size"]) for entry in header["vectors"] if entry["name"] != FILTERS)
     nonzeros = vectors + sum(matrix.nonzeros for matrix in matrices)
-    return Footprint(Path(path).stat().st_size, int(header["dims"]["table_bytes"]), nonzeros, matrices)
+    return Footprint(Path(path).stat().st_size, int(header["dims"].get("table_bytes", 0)), nonzeros, matrices)
 
 
 def _matrix(entry: dict[str, Any]) -> MatrixSize:

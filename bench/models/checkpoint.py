@@ -12,13 +12,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.config.checkpoints import KIND
+from bench.config.checkpoints import ENHANCER_KIND, KIND
 from bench.errors import LanewiseError
 from bench.models.enhancer import Enhancer, EnhancerArch
+from bench.models.quantised import Quantisation, QuantisedEnhancer
 from bench.models.skip import SkipGate
 from bench.models.wavernn import Arch, SubbandWaveRNN
 
-ENHANCER_KIND = "lanewise.enhancer"
 _WORDS = {KIND: "vocoder", ENHANCER_KIND: "enhancer"}
 
 
@@ -28,8 +28,18 @@ def save(path: Path, model: SubbandWaveRNN, meta: dict[str, Any]) -> None:
 
 
 def save_enhancer(path: Path, model: Enhancer, meta: dict[str, Any]) -> None:
-    """Write an enhancer and how it came about (`meta`: plain JSON values), atomically."""
-    _save(path, ENHANCER_KIND, asdict(model.arch), model, meta)
+    """Write an enhancer, its arithmetic and how it came about (`meta`: plain JSON values), atomically."""
+    own = {"quantisation": asdict(model.quantisation)} if isinstance(model, QuantisedEnhancer) else {}
+    _save(path, ENHANCER_KIND, asdict(model.arch) | own, model, meta)
+
+
+def task(path: Path | str) -> str | None:
+    """Return what a checkpoint's header says that it is, "vocoder" or "enhancer"; None where loading would say why."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return _WORDS.get((file.metadata() or {}).get("kind", ""))
+    except (SafetensorError, OSError):
+        return None
 
 
 def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
@@ -54,7 +64,7 @@ def load(path: Path | str) -> tuple[SubbandWaveRNN, dict[str, Any]]:
 
 
 def load_enhancer(path: Path | str) -> tuple[Enhancer, dict[str, Any]]:
-    """Read an enhancer and its provenance.
+    """Read an enhancer, in the arithmetic that it was saved in, and its provenance.
 
     Raises
     ------
@@ -63,7 +73,9 @@ def load_enhancer(path: Path | str) -> tuple[Enhancer, dict[str, Any]]:
     """
     arch, tensors, meta = _load(path, ENHANCER_KIND)
     try:
-        model = Enhancer(EnhancerArch(**arch))
+        integers = arch.pop("quantisation", None)
+        sizes = EnhancerArch(**arch | {"kept": tuple(kept) if (kept := arch.get("kept")) else None})
+        model = Enhancer(sizes) if integers is None else QuantisedEnhancer(sizes, Quantisation(**integers))
         model.load_state_dict(tensors)
     except (RuntimeError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error

@@ -40,6 +40,12 @@ class EnhancerArch:
     hop: int = 256
     low_hz: float = 50.0
     sample_rate_hz: int = 16000
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each recurrent layer: `hidden`, or those that unit pruning `kept`."""
+        return (self.hidden,) * self.layers if self.kept is None else self.kept
 
     @property
     def latency_ms(self) -> float:
@@ -49,11 +55,10 @@ class EnhancerArch:
     @property
     def parameters(self) -> int:
         """Trained numbers."""
-        gates = GATES[self.cell] * self.hidden
         total, width = 0, self.mels
-        for _ in range(self.layers):
-            total += gates * (width + self.hidden + 1)
-            width = self.hidden
+        for hidden in self.widths:
+            total += GATES[self.cell] * hidden * (width + hidden + 1)
+            width = hidden
         return total + self.fc * (width + 1) + self.mels * (self.fc + 1)
 
 
@@ -145,9 +150,11 @@ class Enhancer(nn.Module):
         self.register_buffer("window", torch.hann_window(arch.n_fft).sqrt(), persistent=False)
         self.register_buffer("to_mel", torch.from_numpy(analysis.T.copy()), persistent=False)
         self.register_buffer("to_bins", torch.from_numpy(synthesis.T.copy()), persistent=False)
-        widths = [arch.mels] + [arch.hidden] * (arch.layers - 1)
-        self.rnn = nn.ModuleList(Recurrent(arch.cell, width, arch.hidden) for width in widths)
-        self.fc = nn.Linear(arch.hidden, arch.fc)
+        fed = (arch.mels, *arch.widths[:-1])
+        self.rnn = nn.ModuleList(
+            Recurrent(arch.cell, inputs, hidden) for inputs, hidden in zip(fed, arch.widths, strict=True)
+        )
+        self.fc = nn.Linear(arch.widths[-1], arch.fc)
         self.mask = nn.Linear(arch.fc, arch.mels)
 
     def spectrum(self, audio: Tensor) -> Tensor:
@@ -179,17 +186,49 @@ class Enhancer(nn.Module):
 
     def zero_state(self, batch: int) -> State:
         """State before the first frame."""
-        zeros = self.feature_mean.new_zeros(batch, self.arch.hidden)
-        return (zeros,) * (self.arch.layers * (2 if self.arch.cell == "lstm" else 1))
+        zeros = tuple(self.feature_mean.new_zeros(batch, hidden) for hidden in self.arch.widths)
+        return zeros * (2 if self.arch.cell == "lstm" else 1)
 
     def band_mask(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Mask in 0..1 of each band (batch, frames, mels), and the state after the last frame."""
-        x, hs, cs = features, [], []
+        outputs, after = self._layers(features, state)
+        return self._mask(outputs[-1]), after
+
+    def _layers(self, features: Tensor, state: State) -> tuple[list[Tensor], State]:
+        """Outputs of the recurrent layers and of the first full one, and the state after the last frame."""
+        outputs: list[Tensor] = [features]
+        hs: list[Tensor] = []
+        cs: list[Tensor] = []
         for layer, rnn in enumerate(self.rnn):
-            x, after = rnn(x, state[layer :: self.arch.layers])
+            assert isinstance(rnn, Recurrent)
+            out, after = self._recur(rnn, outputs[-1], state[layer :: self.arch.layers], first=layer == 0)
+            outputs.append(out)
             hs.append(after[0])
             cs += after[1:]
-        return torch.sigmoid(self.mask(F.relu(self.fc(x)))), (*hs, *cs)
+        return [*outputs[1:], F.relu(self._full(self.fc, outputs[-1]))], (*hs, *cs)
+
+    def _recur(self, rnn: Recurrent, x: Tensor, state: State, first: bool) -> tuple[Tensor, State]:
+        found: tuple[Tensor, State] = rnn(x, state)
+        return found
+
+    def _full(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        found: Tensor = layer(x)
+        return found
+
+    def _mask(self, hidden: Tensor) -> Tensor:
+        return torch.sigmoid(self._full(self.mask, hidden))
+
+    def inputs(self, audio: Tensor) -> dict[str, Tensor]:
+        """What each prunable matrix meets over clips (batch, n) of whole hops: (batch * frames, in) by state key."""
+        features = self.features(self.spectrum(audio))
+        outputs, _ = self._layers(features, self.zero_state(len(audio)))
+        fed = [features, *outputs]
+        found = {}
+        for layer, out in enumerate(outputs[:-1]):
+            found[f"rnn.{layer}.w_ih"] = fed[layer]
+            found[f"rnn.{layer}.w_hh"] = F.pad(out[:, :-1], (0, 0, 1, 0))  # the state before each frame
+        found |= {"fc.weight": fed[-2], "mask.weight": fed[-1]}
+        return {key: x.reshape(-1, x.shape[-1]) for key, x in found.items()}
 
     def forward(self, audio: Tensor) -> Tensor:
         """Enhance whole clips, (batch, n) to (batch, n), aligned with the input."""

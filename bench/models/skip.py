@@ -64,8 +64,8 @@ def skip_gru(
 ) -> tuple[Tensor, Tensor]:
     """Run a GRU with skip gates, one step at a time with torch operators.
 
-    As slow as `bench.models.gru_op.plain_gru`, for the updates of skipped steps are computed too: their gradients are
-    what teaches the gate.
+    As slow as `bench.models.gru_op.plain_gru`, for in training the updates of skipped steps are computed too: their
+    gradients are what teaches the gate.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def skip_gru(
     h, a, states, opened = h0, a0, [], []
     for inputs in input_products(indices, tables, cond).unbind(1):
         u = updates(a)
-        h = u[:, None] * gru_step(inputs, h @ w_hh.T + b_hh, h) + (1 - u[:, None]) * h
+        if torch.is_grad_enabled() or bool(u.any()):  # else the step is held everywhere, and has nothing to teach
+            h = u[:, None] * gru_step(inputs, h @ w_hh.T + b_hh, h) + (1 - u[:, None]) * h
         a = gate.accumulate(a, h)
         states.append(h)
         opened.append(u)

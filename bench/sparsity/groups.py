@@ -216,11 +216,6 @@ class TileGroups:
         return kept
 
 
-def magnitude_masks(groups: TileGroups, weights: Weights, sparsity: float, score: Score = "l2") -> dict[str, Tensor]:
-    """Masks (out, in) that keep the tiles of largest norm, True = kept: pruning by magnitude in one call."""
-    return groups.expand(groups.keep(groups.scores(weights, score), sparsity))
-
-
 def _runs(values: Tensor, columns: int, of: int) -> Tensor:
     """One value per tile, in lines of `columns`, as runs of `of` (runs, of); the last of a line is zero-padded."""
     return torch.nn.functional.pad(values.reshape(-1, columns), (0, -columns % of)).reshape(-1, of)

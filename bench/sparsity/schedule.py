@@ -6,8 +6,10 @@ from typing import Literal
 
 from bench.errors import UsageError
 
-Kind = Literal["one-shot", "cubic", "progress5", "staged", "linear"]
-KINDS: tuple[Kind, ...] = ("one-shot", "cubic", "progress5", "staged", "linear")
+Kind = Literal["one-shot", "offline", "cubic", "progress5", "staged", "linear"]
+KINDS: tuple[Kind, ...] = ("one-shot", "offline", "cubic", "progress5", "staged", "linear")
+
+AT_ONCE = ("one-shot", "offline")
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Schedule:
     With p = (step - start) / (end - start):
 
     - `one-shot`: `final` from `start` on (`end` is not used);
+    - `offline`: the same, where `start` is the end of the training;
     - `cubic`: final + (initial - final) * (1 - p)^3, fast first (Zhu & Gupta 2017, arXiv 1710.01878, eq. 1);
     - `progress5`: initial + (final - initial) * p^5, slow first (the MWDLP vocoder's ramp);
     - `staged`: `stages` equal jumps, the k-th at p = k / stages;
@@ -47,7 +50,7 @@ class Schedule:
                 f"prune.schedule: sparsities must satisfy 0 <= initial <= final <= 1, "
                 f"got initial {self.initial}, final {self.final}"
             )
-        if self.start < 0 or (self.kind != "one-shot" and self.end < self.start):
+        if self.start < 0 or (self.kind not in AT_ONCE and self.end < self.start):
             raise UsageError(f"prune.schedule: steps must satisfy 0 <= start <= end, got {self.start}, {self.end}")
         if self.frequency < 1 or self.stages < 1:
             raise UsageError(
@@ -56,7 +59,7 @@ class Schedule:
 
     def sparsity_at(self, step: int) -> float:
         """Sparsity that the masks have at a step."""
-        if step >= (self.start if self.kind == "one-shot" else self.end):
+        if step >= (self.start if self.kind in AT_ONCE else self.end):
             return self.final
         if step <= self.start:
             return self.initial

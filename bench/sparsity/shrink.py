@@ -6,8 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.config.matrices import Layer, unit_layers
+from bench.config.matrices import EnhancerShape, Layer, unit_layers
 from bench.errors import UsageError
+from bench.models.enhancer import Enhancer
+from bench.models.quantised import QuantisedEnhancer
 from bench.models.wavernn import SubbandWaveRNN
 from bench.sparsity.units import UnitGroups
 
@@ -64,6 +66,37 @@ def masked_units(masks: Mapping[str, Tensor]) -> Tensor:
     shapes = {key: (int(mask.shape[0]), int(mask.shape[1])) for key, mask in masks.items()}
     hidden = shapes["gru.w_hh"][1]
     return UnitGroups(shapes, unit_layers(hidden), list(shapes)).reduce(masks)
+
+
+def shrink_enhancer(model: Enhancer, masks: Mapping[str, Tensor]) -> Enhancer:
+    """Return the enhancer, in its arithmetic, without the hidden units that masks made by `unit` pruned.
+
+    In float32 it computes the same as the model. In int8 with dynamic activations a pruned unit, which still gives what
+    its biases make of it, may have been the largest of its vector and have set the scale of the others: then they
+    round otherwise.
+
+    Raises
+    ------
+    UsageError
+        If some layer has no unit left.
+    LanewiseError
+        If the masks keep only a part of some unit.
+    """
+    arch = model.arch
+    layers = EnhancerShape(arch.cell, arch.hidden, arch.layers, arch.fc, arch.mels).layers()
+    shapes = {key: (int(mask.shape[0]), int(mask.shape[1])) for key, mask in masks.items()}
+    groups = UnitGroups(shapes, layers, list(shapes))
+    flags = groups.reduce(masks)
+    kept = [flags[part].nonzero().flatten() for part in groups.parts]
+    for layer, units in zip(layers, kept, strict=True):
+        if not len(units):
+            raise UsageError(f"prune.sparsity: no hidden unit of {layer.name} is left; lower it")
+    *recurrent, full = (len(units) for units in kept)
+    smaller = replace(arch, kept=tuple(recurrent), fc=full)
+    quantisation = model.quantisation if isinstance(model, QuantisedEnhancer) else None
+    other = Enhancer(smaller) if quantisation is None else QuantisedEnhancer(smaller, quantisation)
+    other.load_state_dict(take_units(model.state_dict(), layers, kept))
+    return other.to(model.feature_mean.device).train(model.training)
 
 
 def _taken(model: SubbandWaveRNN, units: Tensor) -> SubbandWaveRNN:

@@ -9,16 +9,46 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.files import atomic_directory, write_json
 
 INPUTS_FILE = "inputs.json"
+
+ALLOWED = "LANEWISE_ALLOW_CACHE"
+"""Environment variable with the folder that `--allow-cache` names; workers inherit it."""
+
+
+def shared_folder(named: str | None, own: Path) -> Path:
+    """Return the folder of shared stages: `own`, unless `data.cache` names another.
+
+    That is the one place of a configuration that is written to, and its entries are taken as what they say they are.
+    A file that someone else wrote must not choose it freely: it lies below `own`'s parent (the study's folder), or
+    below the folder that whoever runs the file has named with `--allow-cache`.
+
+    Raises
+    ------
+    UsageError
+        It lies elsewhere, links resolved.
+    """
+    if named is None:
+        return own
+    folder = Path(named).expanduser()
+    allowed = os.environ.get(ALLOWED)
+    places = [own.parent, *([Path(allowed)] if allowed else [])]
+    if not any(Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(place)) for place in places):
+        raise UsageError(
+            f"data.cache: {named!r} lies outside the study's folder ({own.parent}), and Lanewise writes there; if that "
+            f"is meant, say so with --allow-cache {named}, or leave the key out"
+        )
+    return folder
 
 
 @dataclass(frozen=True)

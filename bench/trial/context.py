@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
+from bench.data.mixtures import evenly
+from bench.data.noisy_corpora import NoisyCorpus
 from bench.trial import corpus
 from bench.trial.cache import StageCache
 from bench.trial.corpus import Recordings
@@ -61,6 +63,11 @@ class Trial:
         return corpus.load(self.config.data.corpus, self.cache.root)
 
     @cached_property
+    def mixtures(self) -> NoisyCorpus:
+        """The noisy corpus of an enhancer."""
+        return corpus.load_mixtures(self.config.data.corpus, self.config.data.noise)
+
+    @cached_property
     def isa(self) -> str:
         """The instruction set that the engine uses."""
         from bench import engine
@@ -76,6 +83,13 @@ class Trial:
     def valid_ids(self) -> list[str]:
         """Ids of the validation clips of the validation NLL."""
         return self.recordings.ids("valid", self.config.measure.valid_clips)
+
+    @property
+    def valid_names(self) -> list[str]:
+        """What the validation loss is of: ids of clips or, of an enhancer, of noisy ones."""
+        if self.config.task == "enhancer":
+            return [pair.id for pair in evenly(self.mixtures.valid, self.config.measure.valid_clips)]
+        return self.valid_ids
 
     @property
     def arch(self) -> "Arch":

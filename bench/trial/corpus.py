@@ -6,9 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.config.schema import TrialConfig
 from bench.data.audio import FloatArray
 from bench.data.corpus import Corpus, features, load_corpus
 from bench.data.features import FEATURE_VERSION, HOP
+from bench.data.noisy_corpora import NoisyCorpus, load_noisy
 
 if TYPE_CHECKING:
     from bench.learn.dataset import ClipData
@@ -62,17 +64,23 @@ def load(spec: str, cache_dir: Path) -> Recordings:
     LanewiseError
         A recording does not fit; the message names it.
     """
-    return _load(spec, content(spec), cache_dir)
+    return _load(spec, _content(spec), cache_dir)
 
 
-def content(spec: str) -> str:
-    """Return what names a corpus' recordings, their splits and the definition of their features.
+def content(config: TrialConfig) -> str:
+    """Return what names a trial's recordings and their splits, and the definition of a vocoder's features.
 
     Raises
     ------
     LanewiseError
         The corpus cannot be read.
     """
+    if config.task == "enhancer":
+        return load_noisy(config.data.corpus, config.data.noise).content_hash
+    return _content(config.data.corpus)
+
+
+def _content(spec: str) -> str:
     return f"{load_corpus(spec).content_hash()}-mel{FEATURE_VERSION}"
 
 
@@ -80,3 +88,15 @@ def content(spec: str) -> str:
 def _load(spec: str, content: str, cache_dir: Path) -> Recordings:
     corpus = load_corpus(spec)
     return Recordings(corpus, content, features(corpus, cache_dir / "features"))
+
+
+@lru_cache(maxsize=2)
+def load_mixtures(spec: str, noise: str) -> NoisyCorpus:
+    """Load the noisy corpus that `data.corpus` and `data.noise` name.
+
+    Raises
+    ------
+    LanewiseError
+        A recording does not fit; the message names it.
+    """
+    return load_noisy(spec, noise)

@@ -23,7 +23,7 @@ def key(trial: Trial) -> str:
     init = trial.config.model.init
     if init in ("dense", "scratch"):
         return stage_key(init, _inputs(trial))
-    return checkpoint_hash(init)
+    return checkpoint_hash(init, trial.config.task)
 
 
 def model(trial: Trial) -> "SubbandWaveRNN":

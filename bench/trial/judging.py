@@ -105,7 +105,7 @@ def score(trial: Trial, made: dict[str, FloatArray], test_nlls: dict[str, float]
     recordings = trial.recordings.audio(trial.test_ids)
     pairs = [Pair(name, recordings[name], made[name]) for name in trial.test_ids]
     names = trial.config.measure.metrics
-    scored = {row.id: row for row in _pool().score_many(pairs, names)} if names else {}
+    scored = {row.id: row for row in score_pool().score_many(pairs, names)} if names else {}
     rows: Rows = []
     for position, name in enumerate(trial.test_ids):
         reasons = dict(scored[name].reasons) if name in scored else {}
@@ -137,7 +137,7 @@ def _keep(trial: Trial, name: str, audio: FloatArray, reasons: dict[str, str]) -
     return path
 
 
-def _pool() -> "SoundPool":
+def score_pool() -> "SoundPool":
     """Return this process's scoring workers, kept from trial to trial (their libraries take seconds to load)."""
     from bench.measure.sound.pool import SoundPool
 

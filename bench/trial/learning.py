@@ -1,11 +1,11 @@
 """The stage that trains an arm, cached by everything that it depends on."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config.flat import arm_name, flatten
-from bench.config.matrices import Architecture, Matrix, matrices
+from bench.config.matrices import EnhancerShape, Matrix, Shape, VocoderShape
 from bench.config.schema import TrialConfig, Tune
 from bench.progress import Progress, say
 from bench.sparsity import catalogue
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.learn.arm import ArmPlan, Curves
     from bench.models.wavernn import SubbandWaveRNN
 
-VERSION = 3
+VERSION = 4
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
 
 HOLD = 0.6
@@ -48,9 +48,11 @@ class Arm:
     lambda_
         The lambda used (the last one, if it was controlled); None without a regularizer.
     milestones
-        Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `recovered`.
+        Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `restarted`, `recovered`.
     facts
         What the methods have to say for themselves: thresholds, bits, the order of units.
+    task
+        What its model does.
     tuned, grid
         The key of which several values were tried, and for each the final validation NLL and its curve.
     """
@@ -63,11 +65,12 @@ class Arm:
     lambda_: float | None
     milestones: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+    task: str = "vocoder"
     tuned: str | None = None
     grid: dict[float, tuple[float, list[float | None]]] = field(default_factory=dict)
 
     def model(self) -> "SubbandWaveRNN":
-        """Load the model, its pruned weights zero."""
+        """Load the vocoder, its pruned weights zero."""
         from bench.models import checkpoint
 
         return checkpoint.load(self.folder / MODEL_FILE)[0]
@@ -79,7 +82,10 @@ class Arm:
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
 
     def as_packed(self) -> "AsPacked":
-        """Return what the packer gets: of tile `unit` the smaller dense model, of a tile of one's own its kernel's."""
+        """Return what the packer of vocoders gets.
+
+        Of tile `unit` it is the smaller dense model, of a tile of one's own that of its kernel.
+        """
         from bench.sparsity.shrink import masked_units, shrink
         from bench.sparsity.tile import UNIT, Tile
 
@@ -90,8 +96,13 @@ class Arm:
 
     def matrices(self) -> dict[str, Matrix]:
         """Describe the model's prunable matrices, by state key."""
-        arch = Architecture(**{item.name: self.arch[item.name] for item in fields(Architecture)})
-        return {matrix.state_key: matrix for matrix in matrices(arch).values()}
+        return {matrix.state_key: matrix for matrix in self.shape().matrices().values()}
+
+    def shape(self) -> Shape:
+        """Return the shape of the model before anything was pruned."""
+        if self.task == "enhancer":
+            return EnhancerShape(*(self.arch[key] for key in ("cell", "hidden", "layers", "fc", "mels")))
+        return VocoderShape(**{item.name: self.arch[item.name] for item in fields(VocoderShape)})
 
 
 class AsPacked(NamedTuple):
@@ -156,63 +167,54 @@ def _arm(trial: Trial) -> Arm:
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
-        if key.startswith(("plugins", "reg.", "prune.", "train.", "recover.")) and not key.startswith("train.dense")
+        if key.startswith(("plugins", "reg.", "prune.", "quant.", "train.", "recover."))
+        and not key.startswith("train.dense")
     }
     inputs = {
         "dense": dense.key(trial),
-        "data": trial.recordings.hash,
+        "data": trial.mixtures.content_hash if trial.config.task == "enhancer" else trial.recordings.hash,
         "settings": settings,
         "validate_every": trial.config.train.validate_every,
-        "valid": trial.valid_ids,
+        "valid": trial.valid_names,
         "seed": trial.config.seed.recover,
         "version": VERSION,
     }
     folder = trial.cache.fetch("arm", inputs, lambda partial, work: _train_arm(trial, partial, work))
     facts = read_json(folder / FACTS_FILE)
-    return Arm(key=folder.name, folder=folder, **facts)
+    return Arm(key=folder.name, folder=folder, task=trial.config.task, **facts)
 
 
 def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
     from safetensors.torch import save_file
 
     from bench.learn.arm import train_arm
-    from bench.learn.task import vocoder
     from bench.measure.speed.lock import pause_while_timing
-    from bench.models import checkpoint
-    from bench.models.wavernn import SubbandWaveRNN
+    from bench.trial.start import begin
 
-    recordings, config = trial.recordings, trial.config
-    start = dense.model(trial).to(config.train.device)
+    config = trial.config
+    made = begin(trial)
+    start, unit = made.model.to(config.train.device), "dB" if config.task == "enhancer" else "bit"
     with StepProgress(arm_name(config), config.train.steps) as progress:
 
         def on_step(step: int, bits: float) -> None:
             pause_while_timing()
-            progress.at(step, f"{bits:.3f} bit")
+            progress.at(step, f"{bits:.3f} {unit}")
             if trial.on_step is not None:
                 trial.on_step(step, bits)
 
-        task = vocoder(
-            start,
-            recordings.clips(recordings.ids("train"), start.arch),
-            recordings.clips(trial.valid_ids, start.arch),
-            config.train.batch,
-            config.train.segment // start.arch.steps_per_frame,
-            config.seed.recover,
-        )
         result = train_arm(
             start,
-            task,
+            made.task,
             arm_plan(config),
             seed=config.seed.recover,
             checkpoint_dir=work,
             on_step=on_step,
         )
-    assert isinstance(result.model, SubbandWaveRNN)
-    checkpoint.save(partial / MODEL_FILE, result.model, {"params": flatten(config), "milestones": result.milestones})
+    made.save(partial / MODEL_FILE, {"params": flatten(config), "milestones": result.milestones})
     if result.masks:
         save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, partial / MASKS_FILE)
     facts = {
-        "arch": asdict(start.arch),
+        "arch": made.arch,
         "tiles": result.tiles,
         "curves": _curves(result.curves),
         "lambda_": result.lambda_,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.trial.record import FILE_NAME, UTTERANCE_METRICS, Record, Scalar
+from bench.trial.record import FILE_NAME, Record, Scalar, utterance_metrics
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
@@ -115,9 +115,10 @@ def utterance_table(record: Record) -> Iterator[Path]:
 
     Written by hand because `log_table` appends to what is there, so that logging twice would double the rows.
     """
-    columns = ["trial", "arm", "id", *UTTERANCE_METRICS]
+    scores = utterance_metrics(str(record.study["task"]))
+    columns = ["trial", "arm", "id", *scores]
     fixed = [record.trial.get("name"), record.params.get("arm")]
-    rows = [[*fixed, row["id"], *(row.get(name) for name in UTTERANCE_METRICS)] for row in record.utterances]
+    rows = [[*fixed, row["id"], *(row.get(name) for name in scores)] for row in record.utterances]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / TABLE_FILE
         path.write_text(json.dumps({"columns": columns, "data": rows}), encoding="utf-8")

@@ -1,12 +1,14 @@
 """From a trained arm to the file that the engine runs."""
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.schema import Pack
 from bench.trial.context import Trial
 
 if TYPE_CHECKING:
+    from bench.engine.packed_file import PackInfo
     from bench.trial.learning import Arm
 
 MODEL = "model.lwm"
@@ -23,7 +25,6 @@ def pack(trial: Trial, arm: "Arm", name: str, settings: Pack) -> dict[str, Any]:
     """
     from bench.engine.pack import pack_vocoder
     from bench.engine.recipe import recipe
-    from bench.sparsity.masks import achieved_sparsity
 
     model, tiles, masks = arm.as_packed()
     arch, tensors = model.export()
@@ -32,6 +33,13 @@ def pack(trial: Trial, arm: "Arm", name: str, settings: Pack) -> dict[str, Any]:
     kept = {key: mask.numpy() for key, mask in masks.items()}
     delta = settings.delta or None
     info = pack_vocoder(path, arch, tensors, tiles, kept, chosen.matrices, chosen.tables, delta)
+    return facts(trial, arm, path, info)
+
+
+def facts(trial: Trial, arm: "Arm", path: Path, info: "PackInfo") -> dict[str, Any]:
+    """Return what `pack` returns of a packed file."""
+    from bench.sparsity.masks import achieved_sparsity
+
     counted = {
         key: mask for key, mask in arm.masks().items() if arm.matrices()[key].name in trial.config.prune.matrices
     }

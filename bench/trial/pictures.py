@@ -1,5 +1,6 @@
 """Pictures of a trial: where a mask keeps its weights, and what the speech looks like beside the recording."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,19 +51,21 @@ def mask_figure(mask: npt.NDArray[np.bool_], title: str, gates: int) -> "Figure"
     for border in range(1, gates):
         axes.axhline(border * out / gates, color="tab:red", linewidth=0.8)
     axes.set_title(title, fontsize=9)
-    axes.set(xlabel="input", ylabel="output (gates r, z, n)" if gates == 3 else "output")
+    names = {3: "output (gates r, z, n)", 4: "output (gates i, f, g, o)"}
+    axes.set(xlabel="input", ylabel=names.get(gates, "output"))
     figure.colorbar(image, label="share of weights kept", shrink=0.6)
     return figure
 
 
-def spectrogram_figure(recording: Matrix, synthesis: Matrix, title: str) -> "Figure":
-    """Draw the log-mel features (frames, 80) of a recording above those of its synthesis, on one colour scale."""
+def spectrogram_figure(mels: Mapping[str, Matrix], title: str) -> "Figure":
+    """Draw log-mel features (frames, 80), by name, above each other on the colour scale of the first."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=110)
-    low, high = float(recording.min()), float(recording.max())
-    for place, (name, mel) in enumerate((("recording", recording), ("synthesis", synthesis))):
-        axes = figure.add_subplot(2, 1, place + 1)
+    figure = Figure(figsize=(7, 2.1 * len(mels)), layout="constrained", dpi=110)
+    first = next(iter(mels.values()))
+    low, high = float(first.min()), float(first.max())
+    for place, (name, mel) in enumerate(mels.items()):
+        axes = figure.add_subplot(len(mels), 1, place + 1)
         extent = (0, len(mel) / 100, 0, mel.shape[1])
         image = axes.imshow(mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma", extent=extent)
         axes.set(ylabel=f"{name}\nmel band", title=title if place == 0 else "")
@@ -82,7 +85,20 @@ def draw(trial: "Trial", arm: "Arm", rows: list[dict[str, Any]]) -> dict[str, li
     from bench.data.audio import read_wav
     from bench.data.features import log_mel
 
-    masks, spectrograms = [], []
+    spectrograms = []
+    for row in rows:
+        if row["audio"]:
+            path = f"spectrograms/{Path(row['audio']).stem}.png"
+            synthesis = log_mel(read_wav(trial.folder / row["audio"]))
+            mels = {"recording": trial.recordings.mels[row["id"]], "synthesis": synthesis}
+            save(spectrogram_figure(mels, str(row["id"])), trial.folder / path)
+            spectrograms.append(path)
+    return {"masks": draw_masks(trial, arm), "spectrograms": spectrograms}
+
+
+def draw_masks(trial: "Trial", arm: "Arm") -> list[str]:
+    """Draw every mask, and keep them all in one file; return the paths."""
+    masks = []
     for key, mask in arm.masks().items():
         matrix = arm.matrices()[key]
         path = f"masks/{matrix.name}.png"
@@ -94,11 +110,4 @@ def draw(trial: "Trial", arm: "Arm", rows: list[dict[str, Any]]) -> dict[str, li
         with atomic_path(trial.folder / "masks.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **kept)
         masks.append("masks.npz")
-    for row in rows:
-        if row["audio"]:
-            path = f"spectrograms/{Path(row['audio']).stem}.png"
-            synthesis = log_mel(read_wav(trial.folder / row["audio"]))
-            recording = trial.recordings.mels[row["id"]]
-            save(spectrogram_figure(recording, synthesis, str(row["id"])), trial.folder / path)
-            spectrograms.append(path)
-    return {"masks": masks, "spectrograms": spectrograms}
+    return masks

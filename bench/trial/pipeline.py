@@ -4,8 +4,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bench.config.schema import TrialConfig
+from bench.digest import file_sha256
+from bench.errors import LanewiseError
+from bench.measure import accelerator, vela
 from bench.measure.sound.registry import packages
-from bench.trial import int8, judging, learning, packing, pictures, timing
+from bench.trial import enhancing, int8, judging, learning, packing, pictures, timing
 from bench.trial.context import Trial
 from bench.trial.provenance import provenance
 from bench.trial.record import Record, aggregate
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
-    "delta": 1, "valid-nll": 1,
+    "delta": 1, "valid-nll": 1, "enhancer-pack": 2, "enhancer-scores": 1, "weight": 2, "vela": 1,
+    "enhancer-pictures": 1,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -41,6 +46,41 @@ def run_stages(trial: Trial, record: Record) -> None:
         keyed = {"arm": arm.key, "pack": trial.config.pack.model_dump(), "version": VERSIONS[name], **inputs}
         return trial.stages.run(name, keyed, work, again)
 
+    record.metrics["valid.loss"] = arm.milestones["recovered"]
+    (_enhancer if trial.config.task == "enhancer" else _vocoder)(trial, arm, stage, record)
+
+
+def _enhancer(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> None:
+    packed = stage("enhancer-pack", lambda: enhancing.pack(trial, arm))
+    _packed(packed, record)
+    if packed["as_dense"]:
+        record.facts["as_dense"] = packed["as_dense"]
+    measure = trial.config.measure
+    rows = stage(
+        "enhancer-scores",
+        lambda: enhancing.score(trial, arm),
+        test=[pair.id for pair in enhancing.test_pairs(trial)],
+        isa=trial.isa,
+        metrics=measure.metrics,
+        packages=packages(measure.metrics),
+        audio_clips=measure.audio_clips,
+    )
+    _scored(rows, record, trial.config)
+    devices = file_sha256(accelerator.SHIPPED)  # which its users edit
+    record.metrics |= stage("weight", lambda: enhancing.weigh(trial, arm), accelerators=devices)
+    if trial.config.quant.kind == "none":
+        record.reasons |= dict.fromkeys(("size.compression", *enhancing.VELA), "the arm computes in float32")
+    else:
+        try:
+            record.metrics |= stage("vela", lambda: enhancing.compiled(arm), compiler=vela.version())
+        except LanewiseError as error:  # an extra that is not installed, say
+            record.reasons |= dict.fromkeys(enhancing.VELA, str(error))
+    timing.time_model(trial, arm, stage, record)
+    drawn = stage("enhancer-pictures", lambda: enhancing.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
+    record.artifacts |= drawn
+
+
+def _vocoder(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> None:
     _packed(stage("pack", lambda: packing.pack(trial, arm, packing.MODEL, trial.config.pack)), record)
     measure = trial.config.measure
     nlls = stage(
@@ -49,7 +89,6 @@ def run_stages(trial: Trial, record: Record) -> None:
         test=trial.test_ids,
         isa=trial.isa,
     )
-    record.metrics["valid.loss"] = arm.milestones["recovered"]
     if trial.config.pack.delta:  # which the trained model knows nothing of
         record.metrics["valid.loss"] = stage(
             "valid-nll", lambda: judging.valid_nll(trial, arm.as_packed().model), valid=trial.valid_ids, isa=trial.isa
@@ -64,7 +103,7 @@ def run_stages(trial: Trial, record: Record) -> None:
         packages=packages(measure.metrics),
         **measure.model_dump(include={"temperature", "audio_clips"}),
     )
-    _scored(rows, record, trial.config.seed.recover)
+    _scored(rows, record, trial.config)
     if trial.config.pack.delta:
         heard: dict[str, Any] = {"test": trial.test_ids, "isa": trial.isa, "seed": trial.config.seed.recover}
         share = stage("delta", lambda: judging.skipped(trial), **heard, temperature=measure.temperature)
@@ -80,13 +119,15 @@ def _learnt(arm: "Arm", record: Record) -> None:
     record.metrics["train.lambda"] = arm.lambda_
     if arm.lambda_ is None:
         record.reasons["train.lambda"] = "no regularizer"
-    for phase in ("start", "penalised", "pruned"):
+    for phase in ("start", "penalised", "pruned", "restarted"):
         record.metrics[f"valid.loss.{phase}"] = arm.milestones.get(phase)
         if phase not in arm.milestones:
-            record.reasons[f"valid.loss.{phase}"] = "the arm has no such phase"
+            restarts = phase == "restarted"
+            why = "recover.kind is finetune: no weights are put back" if restarts else "the arm has no such phase"
+            record.reasons[f"valid.loss.{phase}"] = why
     if arm.tuned is not None:
         tried = ", ".join(f"{value:g}: {bits:.4f}" for value, (bits, _) in arm.grid.items())
-        record.tags["lanewise.tuned"] = f"{arm.tuned} (validation NLL) {tried}"
+        record.tags["lanewise.tuned"] = f"{arm.tuned} (valid.loss) {tried}"
         record.facts["tune"] = {
             "key": arm.tuned,
             "values": list(arm.grid),
@@ -110,9 +151,9 @@ def _packed(packed: dict[str, Any], record: Record) -> None:
     }
 
 
-def _scored(rows: list[dict[str, Any]], record: Record, seed: int) -> None:
+def _scored(rows: list[dict[str, Any]], record: Record, config: TrialConfig) -> None:
     record.utterances = rows
-    metrics, reasons = aggregate(rows, seed)
+    metrics, reasons = aggregate(rows, config.seed.recover, config.task)
     record.metrics |= metrics
     record.reasons |= reasons
     record.artifacts["audio"] = [row["audio"] for row in rows if row["audio"]]

@@ -19,7 +19,7 @@ def provenance(config: TrialConfig) -> dict[str, str]:
     """
     init = config.model.init
     return {
-        "lanewise.data_hash": corpus.content(config.data.corpus),
-        "lanewise.init_hash": init if init in ("dense", "scratch") else checkpoint_hash(init),
+        "lanewise.data_hash": corpus.content(config),
+        "lanewise.init_hash": init if init in ("dense", "scratch") else checkpoint_hash(init, config.task),
         **{f"lanewise.metric.{name}": versions for name, versions in packages(config.measure.metrics).items()},
     }

@@ -27,30 +27,52 @@ UTTERANCE_METRICS = (
     "dnsmos_bak",
     "dnsmos_ovr",
 )
-"""Scores of one utterance, keys of `utterances` rows; each becomes `quality.<name>` with its interval."""
+"""Scores of a vocoder's utterance, keys of `utterances` rows; each becomes `quality.<name>` with its interval."""
 
-TRIAL_METRICS = (
+ENHANCER_SCORES = ("si_sdr", "sdr", "pesq_wb", "stoi", "estoi", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovr")
+"""Scores of an enhanced utterance. Rows hold them of the noisy input, too (`noisy.<name>`), and the difference
+(`gain.<name>`)."""
+
+_COMMON_METRICS = (
     "valid.loss",
     "valid.loss.start",
     "valid.loss.penalised",
     "valid.loss.pruned",
+    "valid.loss.restarted",
     "train.lambda",
     "train.tuned",
     "speed.rtf",
     "speed.rtf_dense",
-    "speed.kernel_us",
     "speed.vs_dense",
-    "speed.vs_limit",
-    "speed.rtf_int8",
-    "quality.nll_bits_int8",
     "size.bytes",
-    "size.bytes_int8",
     "size.nonzeros",
     "sparsity.achieved",
 )
-"""Metrics with one value for the whole trial. `valid.loss.*` are of the dense start, after the penalised phase and
-after pruning: what the penalty costs and what pruning costs stay apart. `train.tuned` is the value of `tune.key` that
-validation chose."""
+TRIAL_METRICS = {
+    "vocoder": (
+        *_COMMON_METRICS,
+        "speed.kernel_us",
+        "speed.vs_limit",
+        "speed.rtf_int8",
+        "quality.nll_bits_int8",
+        "size.bytes_int8",
+    ),
+    "enhancer": (
+        *_COMMON_METRICS,
+        "speed.frame_us",
+        "size.f32_bytes",
+        "size.activation_bytes",
+        "size.compression",
+        "vela.bytes",
+        "vela.flash_us",
+        "vela.sram_us",
+    ),
+}
+"""Metrics with one value for the whole trial, by task; an enhancer has also `size.<encoding>` and `accel.<name>.*`, by
+what encodings and accelerators there are. `valid.loss` is NLL in bits, or minus the improvement of SI-SDR in dB;
+`valid.loss.*` are of the dense start, after the penalised phase, after pruning, and after the kept weights were put
+back or drawn anew (`recover.kind` rewind, scratch): what each costs stays apart. `train.tuned` is the value of
+`tune.key` that validation chose. `size.compression` is dense float32 bytes over those of the smallest encoding."""
 
 Scalar = str | int | float | bool | None
 
@@ -74,7 +96,8 @@ class Record:
     tags
         `lanewise.*`: identity and circumstances.
     utterances
-        One row per test clip: `id`, `UTTERANCE_METRICS` (None when missing), `reasons`, `audio` (path or None).
+        One row per test clip: `id`, `utterance_metrics` (None when missing), `reasons`, `audio` (path or None); of an
+        enhancer also `condition`, `kind` and `snr_db`.
     timing, curves, artifacts
         Raw timing samples; training curves (lists of equal length); paths below the trial's folder.
     facts
@@ -127,7 +150,16 @@ class Record:
         return Record(**content)
 
 
-def aggregate(utterances: Iterable[Mapping[str, Any]], seed: int) -> tuple[dict[str, float | None], dict[str, str]]:
+def utterance_metrics(task: str) -> tuple[str, ...]:
+    """Return the keys of an utterance's row that are averaged."""
+    if task == "vocoder":
+        return UTTERANCE_METRICS
+    return (*ENHANCER_SCORES, *(f"gain.{name}" for name in ENHANCER_SCORES))
+
+
+def aggregate(
+    utterances: Iterable[Mapping[str, Any]], seed: int, task: str = "vocoder"
+) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return `quality.*` metrics (mean, 95 % interval over utterances, counts) and the reasons for missing ones.
 
     Parameters
@@ -136,13 +168,15 @@ def aggregate(utterances: Iterable[Mapping[str, Any]], seed: int) -> tuple[dict[
         Rows of a record.
     seed
         Of the bootstrap.
+    task
+        Whose scores they are.
     """
     from bench.measure.statistics import mean_interval
 
     rows = list(utterances)
     metrics: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
-    for name in UTTERANCE_METRICS:
+    for name in utterance_metrics(task):
         key = f"quality.{name}"
         found = mean_interval([row.get(name) for row in rows], seed=seed)
         metrics |= {key: found.mean, f"{key}.ci_low": found.low, f"{key}.ci_high": found.high}
@@ -153,11 +187,11 @@ def aggregate(utterances: Iterable[Mapping[str, Any]], seed: int) -> tuple[dict[
     return metrics, reasons
 
 
-def empty_metrics() -> dict[str, float | None]:
-    """Return every metric key of a record, all missing."""
+def empty_metrics(task: str = "vocoder") -> dict[str, float | None]:
+    """Return every metric key of a task's record, all missing."""
     suffixes = ("", ".ci_low", ".ci_high", ".n", ".n_failed")
-    quality = [f"quality.{name}{suffix}" for name in UTTERANCE_METRICS for suffix in suffixes]
-    return dict.fromkeys([*quality, *TRIAL_METRICS])
+    quality = [f"quality.{name}{suffix}" for name in utterance_metrics(task) for suffix in suffixes]
+    return dict.fromkeys([*quality, *TRIAL_METRICS[task]])
 
 
 _TYPES: dict[str, type] = {

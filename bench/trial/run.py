@@ -14,7 +14,7 @@ from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
 from bench.config.schema import TrialConfig
 from bench.errors import LanewiseError, describe
 from bench.progress import say
-from bench.trial.cache import StageCache
+from bench.trial.cache import StageCache, shared_folder
 from bench.trial.context import OnStep, StopEarly, Trial
 from bench.trial.files import unwritable, write_text
 from bench.trial.identity import adopt
@@ -68,7 +68,7 @@ def run_trial(
     Raises
     ------
     UsageError
-        The folder holds a trial of another configuration.
+        The folder holds a trial of another configuration, or `data.cache` is a place that nobody allowed.
     LanewiseError
         The folder cannot be written (its disk is full, say): that is the host's trouble and no outcome of the trial,
         which goes on where it was when run again.
@@ -78,14 +78,14 @@ def run_trial(
     began = time.monotonic()
     name = run_name(number, arm_name(config), config.seed.recover)
     started = adopt(folder, config_hash(config), name, _now())
-    cache_dir = Path(config.data.cache).expanduser() if config.data.cache else cache or folder / "cache"
+    cache_dir = shared_folder(config.data.cache, cache or folder / "cache")
     trial = Trial(config, folder, StageCache(cache_dir), on_step, timing)
     record = Record(
         study={"name": study, "task": config.task},
         trial={"number": number, "name": name, "config_hash": config_hash(config), "started": started},
         state="failed",
         params=flatten(config),
-        metrics=empty_metrics(),
+        metrics=empty_metrics(config.task),
         tags=_tags(config, number),
         artifacts={"config": "config.yaml"},
     )

@@ -19,7 +19,10 @@ UNSTABLE = "unstable"
 LATER = "trained; its timing is left to a quiet host"
 """Why a trial that is trained here and timed there is not done yet."""
 
-METRICS = ("rtf", "rtf_dense", "kernel_us", "vs_dense", "vs_limit")
+METRICS = {
+    "vocoder": ("rtf", "rtf_dense", "kernel_us", "vs_dense", "vs_limit"),
+    "enhancer": ("rtf", "rtf_dense", "frame_us", "vs_dense"),
+}
 
 Stage = Callable[..., Any]
 
@@ -37,7 +40,7 @@ def time_model(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
             record.timing = timed["timing"]
             record.tags["lanewise.timing_verdict"] = timed["timing"]["verdict"]
             return
-    record.reasons |= {f"speed.{name}": why for name in METRICS}
+    record.reasons |= {f"speed.{name}": why for name in METRICS[trial.config.task]}
     record.tags["lanewise.timing_verdict"] = f"not timed: {why}"
 
 
@@ -55,12 +58,22 @@ def timed_stage(trial: Trial, arm: "Arm", stage: Stage, name: str, model: str) -
             trial.untimed = True
             raise LanewiseError(LATER)
         from bench.measure.speed.gate import GateRules
-        from bench.measure.speed.rtf import measure_rtf
 
-        rules = GateRules(patience_s=trial.config.measure.patience_s)
+        rules, path = GateRules(patience_s=trial.config.measure.patience_s), trial.folder / model
         # Units that were pruned count: the dense version of an arm is the model that it was pruned from.
-        result = measure_rtf(trial.folder / model, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"])
-        return {"metrics": {key: getattr(result, key) for key in METRICS}, "timing": result.timing()}
+        result: Any
+        if trial.config.task == "enhancer":
+            from bench.measure.speed.enhancer import measure_enhancer
+            from bench.trial.enhancing import whole_arch
+
+            whole = whole_arch(trial, arm)
+            result = measure_enhancer(path, isa=trial.isa, rules=rules, hidden=whole.hidden, fc=whole.fc)
+        else:
+            from bench.measure.speed.rtf import measure_rtf
+
+            result = measure_rtf(path, isa=trial.isa, rules=rules, hidden=arm.arch["hidden"])
+        found = {key: getattr(result, key) for key in METRICS[trial.config.task]}
+        return {"metrics": found, "timing": result.timing()}
 
     def again(kept: dict[str, Any]) -> dict[str, Any]:
         """Return an unstable timing or, if it is more to be trusted, a new one."""

@@ -24,7 +24,9 @@ from studies.run import Options, ended, open_store, run_study
 from studies.servers import Postgres, Server
 from studies.study_file import load
 
-WORKERS = 3
+_STRIKES = 9
+"""Most strikes at one study: what is left strikes the next one, which is of another kind."""
+
 _STEP_S = "0.1"
 _END_S = 300.0
 """How long a study may take to end once nobody disturbs it any more."""
@@ -41,10 +43,39 @@ seeds: {{recover: [1, 2]}}
 baselines: true
 """
 _SEARCH = """\
-search: {prune.sparsity: {float: [0.5, 0.9]}, prune.tile: {choice: [4x1, 8x1, 16x1]}}
-mode: random
-trials: 28
+search: {{prune.sparsity: {{float: [0.5, 0.9]}}, prune.tile: {{choice: [4x1, 8x1, 16x1]}}}}
+mode: {mode}
+trials: 20
 """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of study.
+
+    Attributes
+    ----------
+    text
+        The study file after its base.
+    workers
+        On one study at a time. TPE draws from the results that are there when a trial begins: with one worker these
+        are the same however often it is killed, with several they are what the clock makes of them.
+    sampled
+        Whether a sampler draws its trials.
+    """
+
+    text: str
+    workers: int
+    sampled: bool
+
+
+def kinds() -> list[Kind]:
+    """Return the kinds of study that a campaign goes through, one after the other."""
+    grid = [(tile, sparsity) for tile in ("1x1", "8x1") for sparsity in (0.5, 0.7, 0.9)]
+    arms = "\n".join(f"  t{t}-{s}: {{prune.tile: {t}, prune.sparsity: {s}}}" for t, s in grid)
+    factorial = Kind(_ARMS.format(arms=arms), 2, False)
+    tpe, random_search = (Kind(_SEARCH.format(mode=mode), n, True) for mode, n in (("tpe", 1), ("random", 3)))
+    return [factorial, tpe, factorial, random_search]
 
 
 @dataclass
@@ -132,8 +163,11 @@ def run_campaign(folder: Path, seed: int, kills: int, postgresql: bool = True, t
     strikes = _schedule(rng, kills, postgresql, tracked)
     with _ground(folder, postgresql, tracked) as ground:
         while strikes:
+            now, strikes = strikes[-_STRIKES:], strikes[:-_STRIKES]
+            kind = kinds()[outcome.rounds % len(kinds())]
             outcome.rounds += 1
-            _round(folder / f"round-{outcome.rounds}", strikes, ground, rng, outcome)
+            _round(folder / f"round-{outcome.rounds}", kind, now, ground, rng, outcome)
+            strikes += now  # those that found nobody to strike
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -164,11 +198,10 @@ def _ground(folder: Path, postgresql: bool, tracked: bool) -> Iterator[_Ground]:
         yield ground
 
 
-def _round(root: Path, strikes: list[str], ground: _Ground, rng: random.Random, outcome: Outcome) -> None:
-    """Run one study twice, undisturbed and under the next strikes, and compare."""
-    text = _BASE.format(name=root.name) + (_SEARCH if outcome.rounds % 2 == 0 else _ARMS.format(arms=_arms()))
+def _round(root: Path, kind: Kind, strikes: list[str], ground: _Ground, rng: random.Random, outcome: Outcome) -> None:
+    """Run one study twice, undisturbed and under the strikes, and compare."""
     file = root.with_suffix(".yaml")
-    file.write_text(text, encoding="utf-8")
+    file.write_text(_BASE.format(name=root.name) + kind.text, encoding="utf-8")
     with _environment({"LANEWISE_REHEARSAL": "1"}):
         expected = root.with_name(f"{root.name}-undisturbed")
         run_study(load(file), StudyFolder(expected), Options(tracking_uri="none"))
@@ -178,8 +211,8 @@ def _round(root: Path, strikes: list[str], ground: _Ground, rng: random.Random, 
     environment |= {"LANEWISE_STORAGE": storage, "MLFLOW_TRACKING_URI": tracking}
     family = Family(root, environment)
     try:
-        _disturb(family, file, strikes, ground, rng, outcome, storage)
-        _bring_to_its_end(family, file, outcome)
+        _disturb(family, file, kind, strikes, ground, rng, outcome, storage)
+        _bring_to_its_end(family, file, kind, outcome)
         if ground.mlflow is not None:
             ground.mlflow_answers()
             if family.lanewise("tracking", "resync", str(root)).wait():
@@ -198,24 +231,27 @@ def _round(root: Path, strikes: list[str], ground: _Ground, rng: random.Random, 
     say(f"{root.name}: {len(found)} trials, {outcome.kills} kills so far, {len(outcome.problems)} problems")
 
 
-def _arms() -> str:
-    """Return one line of YAML for each of a dozen arms."""
-    grid = [(tile, sparsity) for tile in ("1x1", "8x1", "16x1") for sparsity in (0.5, 0.7, 0.8, 0.9)]
-    return "\n".join(f"  t{t}-{s}: {{prune.tile: {t}, prune.sparsity: {s}}}" for t, s in grid)
-
-
 def _disturb(
-    family: Family, file: Path, strikes: list[str], ground: _Ground, rng: random.Random, outcome: Outcome, storage: str
+    family: Family,
+    file: Path,
+    kind: Kind,
+    strikes: list[str],
+    ground: _Ground,
+    rng: random.Random,
+    outcome: Outcome,
+    storage: str,
 ) -> None:
     """Strike until the study has ended in spite of it, or nothing is left to strike with."""
     while strikes:
         if not family.alive():
             if family.parent is not None and family.parent.returncode == 0:
                 return
-            _start(family, file, outcome)
+            _start(family, file, kind, outcome)
         time.sleep(rng.uniform(0.05, 1.5))
         strike = strikes.pop()
         if strike.startswith("kill"):
+            if kind.workers == 1:
+                strike = "kill parent"  # which is the one worker
             if not family.kill(strike.split()[1], rng):
                 strikes.insert(0, strike)  # nobody there: later
                 continue
@@ -226,6 +262,9 @@ def _disturb(
         elif strike == "clock jump":
             family.jump_clock(rng, storage)
         elif strike == "one more worker":
+            if kind.workers == 1:
+                strikes.insert(0, strike)  # not at this study
+                continue
             family.join()
         elif strike == "database restart":
             ground.restart_database(rng)
@@ -234,15 +273,16 @@ def _disturb(
         outcome.done[strike] += 1
 
 
-def _start(family: Family, file: Path, outcome: Outcome) -> None:
+def _start(family: Family, file: Path, kind: Kind, outcome: Outcome) -> None:
     """Do what a person would: start the study, or resume it."""
     outcome.restarts += family.parent is not None
-    known = (family.root / "study.yaml").exists()
-    what = ("resume", str(family.root), "--retry-failed") if known else ("run", str(file), "--out", str(family.root))
-    family.parent = family.lanewise("sweep", *what, "--workers", str(WORKERS))
+    what = ["run", str(file), "--out", str(family.root)]
+    if (family.root / "study.yaml").exists():
+        what = ["resume", str(family.root)] + ["--retry-failed"] * (not kind.sampled)
+    family.parent = family.lanewise("sweep", *what, "--workers", str(kind.workers))
 
 
-def _bring_to_its_end(family: Family, file: Path, outcome: Outcome) -> None:
+def _bring_to_its_end(family: Family, file: Path, kind: Kind, outcome: Outcome) -> None:
     """Resume, undisturbed, until the study says that it is done."""
     deadline = time.monotonic() + _END_S
     while family.parent is None or family.parent.poll() != 0:
@@ -250,7 +290,7 @@ def _bring_to_its_end(family: Family, file: Path, outcome: Outcome) -> None:
             outcome.problems.append(f"{family.root.name}: does not end; see {family.root.with_suffix('.log')}")
             return
         if not family.alive():
-            _start(family, file, outcome)
+            _start(family, file, kind, outcome)
         time.sleep(0.2)
     for process in family.joined:
         process.wait(_END_S)

@@ -48,15 +48,15 @@ def test_defaults_that_follow_from_other_keys() -> None:
         ("reg:\n  kidn: lasso\n", ["t.yaml:2: reg.kidn: unknown key; did you mean 'kind'? allowed here: form, kind, "
                                    "lambda, options, target, tile"]),
         ("pruen: {}\n", ["t.yaml:1: pruen: unknown key; did you mean 'prune'? allowed here: arm, data, measure, model, "
-                         "pack, plugins, prune, recover, reg, seed, simd, task, train, tune"]),
+                         "pack, plugins, prune, quant, recover, reg, seed, simd, task, train, tune"]),
         ("prune:\n\n  kind: magnitud\n", ["t.yaml:3: prune.kind: got 'magnitud', expected one of "
                                           f"{', '.join(names('pruner'))}; did you mean 'magnitude'?"]),
         ("prune:\n  sparsity: 1.5\n", ["t.yaml:2: prune.sparsity: got 1.5, expected less than or equal to 1"]),
         ("prune:\n  sparsity: '0.5'\n", ["t.yaml:2: prune.sparsity: got '0.5', expected a valid number"]),
         ("train:\n  steps: 1.5\n", ["t.yaml:2: train.steps: got 1.5, expected a valid integer"]),
         ("train:\n  steps: true\n", ["t.yaml:2: train.steps: got True, expected a valid integer"]),
-        ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, lr, "
-                        "dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
+        ("train: 7\n", ["t.yaml:1: train: got 7, expected a section of keys: steps, shares, batch, segment, "
+                        "seconds, loss, lr, dense_steps, dense_lr, validate_every, checkpoint_every, device"]),
         ("reg:\n  lambda: often\n", ["t.yaml:2: reg.lambda: got 'often', expected a number >= 0, or "
                                      "'controlled'"]),
         ("prune:\n  matrices:\n    - gru.recurrent\n    - gru.recurent\n", [
@@ -64,7 +64,7 @@ def test_defaults_that_follow_from_other_keys() -> None:
             "head.fc, head.out; did you mean 'gru.recurrent'?"]),
         ("measure:\n  metrics: [pesq]\n", [
             "t.yaml:2: measure.metrics[0]: got 'pesq', expected one of pesq_wb, stoi, estoi, mcd_db, logf0_rmse, "
-            "voicing_error, mrstft, visqol, dnsmos; did you mean 'pesq_wb'?"]),
+            "voicing_error, mrstft, visqol, dnsmos, si_sdr, sdr, all; did you mean 'pesq_wb'?"]),
     ],
 )  # fmt: skip
 def test_a_mistake_names_its_line_and_what_is_allowed(text: str, expected: list[str]) -> None:
@@ -286,8 +286,9 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
     import torch
 
     from bench.errors import UsageError
-    from bench.sparsity.groups import TileGroups, magnitude_masks
+    from bench.sparsity.groups import TileGroups
     from bench.sparsity.tile import Tile
+    from tests.sparsity.magnitude import magnitude_masks
 
     weight = torch.randn(3 * 24, 24)
     for tile in ("1x1", "4x1", "16x1", "1x8", "column", "gate-column"):
@@ -312,15 +313,15 @@ def test_keeping_the_diagonal_is_refused_exactly_when_pruning_would_refuse_it() 
 
 
 def test_matrices_are_those_of_the_model() -> None:
-    from bench.config.matrices import Architecture, matrices
+    from bench.config.matrices import VocoderShape
     from bench.models.wavernn import MATRICES, Arch, SubbandWaveRNN
 
     shape = {"hidden": 24, "head": 8, "mixtures": 3, "embed": 5, "cond": 7, "bands": 4}
     state = SubbandWaveRNN(Arch(**shape)).state_dict()
-    known = matrices(Architecture(**shape))
+    known = VocoderShape(**shape).matrices()
     assert {name: (matrix.state_key, matrix.gates) for name, matrix in known.items()} == MATRICES
     assert all(tuple(state[matrix.state_key].shape) == matrix.shape for matrix in known.values())
-    assert Architecture() == Architecture(**{key: getattr(Arch(), key) for key in vars(Architecture())})
+    assert VocoderShape() == VocoderShape(**{key: getattr(Arch(), key) for key in vars(VocoderShape())})
 
 
 def test_every_key_is_documented() -> None:

@@ -159,5 +159,22 @@ def test_names_that_are_refused(tmp_path: Path, name: str, said: str) -> None:
     assert "trial.yaml:1: plugins[" in message
 
 
+def test_a_regularizer_without_control_needs_a_number(tmp_path: Path) -> None:
+    said = "trial.yaml:2: reg.lambda: missing: reg.kind 'ridge' cannot be 'controlled'; give a number"
+    assert said in complaint(write(tmp_path, trial="plugins: [ridge.py]\nreg: {kind: ridge}\n"))
+    tuned = "plugins: [ridge.py]\nreg: {kind: ridge}\ntune: {key: reg.lambda, grid: [0.1, 1.0]}\n"
+    assert load(write(tmp_path, trial=tuned)).tune.grid == (0.1, 1.0)
+
+
+def test_a_regularizer_without_lambda_works_as_it_is(tmp_path: Path) -> None:
+    code = RIDGE.replace('"none")', '"none", strength="none")')
+    prune = "prune: {kind: magnitude, sparsity: 0.5}\n"
+    config = load(write(tmp_path, code, f"plugins: [ridge.py]\nreg: {{kind: ridge}}\n{prune}"))
+    assert config.reg.target is None
+    assert flatten(config)["reg.lambda"] is None
+    message = complaint(write(tmp_path, code, f"plugins: [ridge.py]\nreg: {{kind: ridge, lambda: 1}}\n{prune}"))
+    assert "trial.yaml:2: reg.lambda: got 1.0, but reg.kind 'ridge' has no lambda; leave it out" in message
+
+
 def test_something_that_is_no_list_is_refused(tmp_path: Path) -> None:
     assert "got 3, expected a list such as [my_method.py]" in complaint(write(tmp_path, trial="plugins: 3\n"))

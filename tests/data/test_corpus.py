@@ -127,6 +127,17 @@ def test_layout_errors(tmp_path: Path) -> None:
         load_corpus(f"ljspeech:{tmp_path}")
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc/elsewhere", "sub/clip"])
+def test_a_table_names_recordings_of_its_folder_only(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "corpus"
+    root.mkdir()
+    ljspeech(root)
+    with (root / "metadata.csv").open("a", encoding="utf-8") as table:
+        table.write(f"{name}|text|text\n")
+    with pytest.raises(LanewiseError, match=r"metadata\.csv, line 7: expected a new id"):
+        load_corpus(f"ljspeech:{root}")
+
+
 @given(st.integers(3, 14_000))
 def test_every_nth_split(clips: int) -> None:
     ids = [f"{index:05d}" for index in range(clips)]

@@ -17,10 +17,12 @@ import pytest
 
 from bench.data.audio import read_wav, write_wav
 from bench.data.features import log_mel
-from bench.engine import Vocoder
+from bench.engine import Enhancer, Vocoder
 from bench.engine.native import core
 from bench.engine.pack import GATES, pack_vocoder
+from bench.engine.pack_enhancer import pack_enhancer
 from bench.engine.vocoder import read_header
+from tests.engine.enhancers import noisy, random_enhancer
 from tests.engine.models import prune, random_model
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,27 @@ def test_c_example(installed: Path, model: Path, mel: Any, tmp_path: Path, kind:
     run(program, *paths, env={"LD_LIBRARY_PATH": str(installed / "lib")})
     audio = np.fromfile(tmp_path / "audio.f32", dtype=np.float32)
     np.testing.assert_array_equal(audio, Vocoder(model).synthesize(mel))
+
+
+def test_c_example_of_enhancers(installed: Path, model: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(62)
+    path, program = tmp_path / "e.lwm", tmp_path / "enhance"
+    pack_enhancer(path, *random_enhancer(rng))
+    enhancer = Enhancer(path)
+    flags = (f"-I{installed}/include", f"-L{installed}/lib", "-llanewise")
+    run("cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", ENGINE / "examples" / "enhance.c", *flags,
+        "-o", program)  # fmt: skip
+    audio = noisy(rng, 20 * enhancer.hop - 5)
+
+    def enhanced(model: Path, given: Any) -> subprocess.CompletedProcess[bytes]:
+        environment = {"LD_LIBRARY_PATH": str(installed / "lib")}
+        return subprocess.run([program, model], input=given.tobytes(), capture_output=True, env=environment)
+
+    out = np.frombuffer(enhanced(path, audio).stdout, np.float32)
+    assert len(out) == 20 * enhancer.hop
+    np.testing.assert_array_equal(out[enhancer.delay :], enhancer.enhance(audio)[: len(out) - enhancer.delay])
+    assert b"is a vocoder" in enhanced(model, audio).stderr
+    assert b"in holds NaN" in enhanced(path, np.full(enhancer.hop, np.nan, np.float32)).stderr
 
 
 def test_cmake_package(installed: Path, tmp_path: Path) -> None:

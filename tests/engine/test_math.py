@@ -1,4 +1,4 @@
-"""The approximations of exp, sigmoid and tanh, and the random numbers."""
+"""The approximations of exp, log, sigmoid and tanh, and the random numbers."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,15 @@ def test_errors_of_the_approximations(isa: str) -> None:
     assert exp_error < 2e-7
     assert sigmoid_error < 1.2e-7
     assert tanh_error < 2.4e-7
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_errors_of_the_logarithm(isa: str) -> None:
+    x = np.concatenate([np.geomspace(1.2e-38, 3.4e38, 400_001), np.linspace(0.5, 2, 400_001)]).astype(np.float32)
+    exact = np.log(x.astype(np.float64))
+    error = (np.abs(core.apply("log", x, isa) - exact) / np.maximum(np.abs(exact), 1)).max()
+    print(f"{isa}: log {error:.1e} of the greater of 1 and the result")
+    assert error < 1e-7
 
 
 @pytest.mark.parametrize("isa", isas())

@@ -5,9 +5,10 @@ import torch
 from bench.measure.enhancer_footprint import dense_f32_bytes, enhancer_footprint, peak_activation_bytes
 from bench.models.enhancer import Enhancer, EnhancerArch, matrices
 from bench.models.quantised import Quantisation, quantise
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.masks import apply_masks_
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 
 def test_dense_float_size_is_the_published_one() -> None:
@@ -39,4 +40,5 @@ def test_zeros_pay_and_blocks_pay_with_their_own_tile() -> None:
 def test_peak_activations_of_the_parent_network() -> None:
     # state 2 x 256 x (1 + 4); window and sum 2 x 512 x 2; spectrum 257 x 4; layer 2: 256 + 4 x 1024 + 256
     assert peak_activation_bytes(EnhancerArch()) == 2560 + 2048 + 1028 + 4608
+    assert peak_activation_bytes(EnhancerArch(kept=(64, 32), fc=16)) == 96 * 5 + 2048 + 1028 + 128 + 4 * 256 + 64
     assert peak_activation_bytes(EnhancerArch(cell="gru")) == 512 + 2048 + 1028 + 256 + 4 * 1536 + 256

@@ -1,5 +1,6 @@
 // Fuzzing target (libFuzzer): any bytes as a packed model. Magic, version, size and checksum are made right first, so
-// that mutations reach what lies behind them; a model that loads is then run for two frames.
+// that mutations reach what lies behind them; a model that loads is then run for a few frames.
+#include "enhancer_stream.hpp"
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
@@ -31,6 +32,21 @@ void run_briefly(const Vocoder& vocoder) {
     run(vocoder, {1, 2, 1.0}, mel.data(), kFrames, {audio.data(), levels.data(), nullptr});
 }
 
+void run_briefly(const Enhancer& enhancer) {
+    const EnhancerShape& s = enhancer.shape();
+    std::size_t work = 0, width = s.mels;
+    for (std::size_t layer = 0; layer < s.layers; width = s.hidden[layer++])
+        work += s.gates() * s.hidden[layer] * (width + s.hidden[layer]);
+    if (work + s.fc * (width + s.mels) > 64 * kMaxWork)
+        return;
+    std::vector<float> audio(3 * s.hop);
+    for (std::size_t i = 0; i < audio.size(); ++i)
+        audio[i] = static_cast<float>(i % 7) - 3.0f;
+    EnhancerStream stream(enhancer);
+    for (std::size_t begin = 0; begin < audio.size(); begin += s.hop)
+        stream.push(audio.data() + begin, audio.data() + begin);
+}
+
 // Whether folding the embeddings, the one slow part of loading, is quick.
 bool loads_fast(const std::string& path) {
     const PackedFile file(path);
@@ -52,10 +68,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     sign(bytes);
     file.set(bytes);
     const std::vector<Isa>& isas = host_isas();
+    const std::string isa = isas[static_cast<std::size_t>(turn++) % isas.size()].name;
     try {
-        if (!loads_fast(file.path()))
-            return 0;
-        run_briefly(Vocoder(file.path(), isas[static_cast<std::size_t>(turn++) % isas.size()].name));
+        if (PackedFile(file.path()).task() == "enhancer")
+            run_briefly(Enhancer(file.path(), isa));
+        else if (loads_fast(file.path()))
+            run_briefly(Vocoder(file.path(), isa));
     } catch (const Error& error) {
         if (std::string(error.what()).find('\n') != std::string::npos)
             std::abort(); // one message is one line

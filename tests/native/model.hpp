@@ -75,7 +75,7 @@ inline Model random_model(Rng& rng, const VocoderShape& s, const std::vector<Til
 }
 
 // Whether an ISA has all kernels that a model needs.
-inline bool runs_model(const Isa& isa, const Model& model) {
+template <typename AnyModel> bool runs_model(const Isa& isa, const AnyModel& model) {
     return std::all_of(model.packed.begin(), model.packed.end(), [&](const auto& named) {
         return named.first == "gru.w_embed" || find_kernel(*isa.kernels, named.second.shape()) != nullptr;
     });
@@ -91,9 +91,37 @@ inline void sign(std::string& file) {
     put(file, 24, checksum(reinterpret_cast<const unsigned char*>(file.data()), file.size()));
 }
 
+// What a model's header says before its vectors and matrices.
+inline std::string head(const Model& model) {
+    const VocoderShape& s = model.shape;
+    const std::pair<const char*, std::size_t> dims[] = {{"bands", s.bands},
+                                                        {"hidden", s.hidden},
+                                                        {"embed", s.embed},
+                                                        {"cond", s.cond},
+                                                        {"head", s.head},
+                                                        {"mixtures", s.mixtures},
+                                                        {"mels", s.mels},
+                                                        {"conv1_taps", s.conv1_taps},
+                                                        {"conv2_taps", s.conv2_taps},
+                                                        {"conv1_left", s.conv1_left},
+                                                        {"conv2_left", s.conv2_left},
+                                                        {"steps_per_frame", s.steps_per_frame},
+                                                        {"pqmf_taps", s.pqmf_taps},
+                                                        {"sample_rate_hz", 16000},
+                                                        {"table_bytes", s.table_floats() * sizeof(float)}};
+    std::string text = R"({"arch":{"causal":false,"rate":16e3},"dims":{)";
+    for (const auto& [name, size] : dims)
+        text += '"' + std::string(name) + "\":" + std::to_string(size) + ',';
+    text.back() = '}';
+    if (model.delta)
+        text += R"(,"delta":)" + std::to_string(*model.delta);
+    return text + R"(,"tables":"f32")";
+}
+
+// Writes a model of any kind that has a head(), vectors and packed matrices.
 class Writer {
 public:
-    static std::string bytes(const Model& model) {
+    template <typename AnyModel> static std::string bytes(const AnyModel& model) {
         // Offsets stand in the header, whose length they change: leave room for it, and some for tests that edit it.
         Writer writer(round_up(kPrefixBytes + Writer(kLongest).header(model).size() + 100, kAlignment));
         const std::string text = writer.header(model);
@@ -122,30 +150,8 @@ private:
         return where;
     }
 
-    std::string header(const Model& model) {
-        const VocoderShape& s = model.shape;
-        const std::pair<const char*, std::size_t> dims[] = {{"bands", s.bands},
-                                                            {"hidden", s.hidden},
-                                                            {"embed", s.embed},
-                                                            {"cond", s.cond},
-                                                            {"head", s.head},
-                                                            {"mixtures", s.mixtures},
-                                                            {"mels", s.mels},
-                                                            {"conv1_taps", s.conv1_taps},
-                                                            {"conv2_taps", s.conv2_taps},
-                                                            {"conv1_left", s.conv1_left},
-                                                            {"conv2_left", s.conv2_left},
-                                                            {"steps_per_frame", s.steps_per_frame},
-                                                            {"pqmf_taps", s.pqmf_taps},
-                                                            {"sample_rate_hz", 16000},
-                                                            {"table_bytes", s.table_floats() * sizeof(float)}};
-        std::string text = R"({"arch":{"causal":false,"rate":16e3},"dims":{)";
-        for (const auto& [name, size] : dims)
-            text += '"' + std::string(name) + "\":" + std::to_string(size) + ',';
-        text.back() = '}';
-        if (model.delta)
-            text += R"(,"delta":)" + std::to_string(*model.delta);
-        text += R"(,"tables":"f32","vectors":[)";
+    template <typename AnyModel> std::string header(const AnyModel& model) {
+        std::string text = head(model) + R"(,"vectors":[)";
         for (const auto& [name, values] : model.vectors)
             text += R"({"name":")" + name + R"(",)" + place(values) + "},";
         text.back() = ']';

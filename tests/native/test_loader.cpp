@@ -1,4 +1,5 @@
 // The reader of packed models: every damaged file is refused by one message that names it; nothing else happens.
+#include "damage.hpp"
 #include "error.hpp"
 #include "memory_file.hpp"
 #include "model.hpp"
@@ -10,39 +11,6 @@ using namespace lanewise;
 using namespace lanewise::test;
 
 namespace {
-
-// Where the value of the last key starts, each key being searched behind the one before it. Names, too, are found so.
-std::size_t find(const std::string& file, const std::vector<std::string>& path) {
-    std::size_t at = kPrefixBytes;
-    for (const std::string& key : path) {
-        at = file.find('"' + key + '"', at);
-        CHECK(at != std::string::npos, key);
-        at += key.size() + 3;
-    }
-    return at;
-}
-std::size_t number(const std::string& file, const std::vector<std::string>& path) {
-    return std::stoull(file.substr(find(file, path)));
-}
-
-// Replaces a value of the header; the blobs stay where they are.
-void set(std::string& file, const std::vector<std::string>& path, const std::string& value) {
-    const std::size_t at = find(file, path);
-    const std::size_t size = file.find_first_of(",}", at) - at;
-    std::uint32_t header_bytes;
-    std::memcpy(&header_bytes, file.data() + 12, sizeof header_bytes);
-    std::string header = file.substr(kPrefixBytes, header_bytes);
-    header.replace(at - kPrefixBytes, size, value);
-    CHECK(header.find_last_not_of(' ') < header_bytes, value);
-    header.resize(header_bytes, ' ');
-    file.replace(kPrefixBytes, header_bytes, header);
-    sign(file);
-}
-
-template <typename T> void set_blob(std::string& file, const std::string& name, const char* blob, T value) {
-    put(file, number(file, {name, blob, "offset"}), value);
-    sign(file);
-}
 
 void check_refused(const MemoryFile& file, const std::string& expected) {
     std::string message = "accepted";

@@ -1,6 +1,6 @@
 // Writes a few tiny packed models with a matrix of every tile in them, from which the fuzzer starts: write_seeds
 // FOLDER.
-#include "model.hpp"
+#include "enhancer_model.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     VocoderShape s = tiny_shape();
     s.embed = 1, s.hidden = 5, s.cond = 3, s.mels = 2, s.head = 4, s.mixtures = 1;
     constexpr std::size_t kMatrices = 7; // of a model, each of another tile
-    const auto write = [&](const std::string& name, const Model& model) {
+    const auto write = [&](const std::string& name, const auto& model) {
         std::ofstream stream(std::filesystem::path(argv[1]) / name, std::ios::binary);
         stream << Writer::bytes(model);
         if (!stream.flush()) {
@@ -42,4 +42,12 @@ int main(int argc, char** argv) {
     Model delta = random_model(rng, s, {kDense, kColumns}, 0.6);
     delta.delta = 0.1f;
     write("delta-0.lwm", delta);
+
+    EnhancerShape lstm = tiny_enhancer(), gru = tiny_enhancer();
+    lstm.mask_bits = 16, gru.gru = true;
+    const auto seed = [&](const char* name, const EnhancerShape& shape, const std::vector<Tiling>& used) {
+        write(name, random_enhancer(rng, shape, used, 0.6));
+    };
+    seed("enhancer-0.lwm", gru, {kDense, kColumns, {Layout::dot_group, Number::f32, 1, 1}});
+    seed("enhancer-1.lwm", lstm, {{Layout::row_group, Number::int8, 16, 4}, {Layout::dense, Number::int8, 1, 1}});
 }

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.sparsity.count import kept_count
 from bench.sparsity.grid import Grid
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
+from tests.sparsity.magnitude import magnitude_masks
 
 from .calibrating import pruner
 from .strategies import grids, seeds, sparsities

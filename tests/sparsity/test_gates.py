@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from bench.learn.arm import Pruning
 from bench.sparsity.balance import Balance
 from bench.sparsity.count import kept_count
+from bench.sparsity.draws import generator
 from bench.sparsity.gates import GatedPruner
 from bench.sparsity.groups import TileGroups
 from bench.sparsity.methods.hard_concrete import BETA, GAMMA, ZETA, HardConcrete
@@ -113,7 +114,7 @@ def test_hard_concrete_gates_are_those_of_the_paper() -> None:
     alpha = gates.values().detach().double()
     gates.train()
     gates.draw(5, 7)
-    u = torch.rand(len(alpha), generator=torch.Generator().manual_seed(5 * 1_000_003 + 7), dtype=torch.float64)
+    u = torch.rand(len(alpha), generator=generator(5, "gates of step 7"), dtype=torch.float64)
     s = torch.sigmoid((u.log() - (1 - u).log() + alpha) / BETA)
     torch.testing.assert_close(
         gates.factors().detach().double(), (s * (ZETA - GAMMA) + GAMMA).clamp(0, 1), rtol=1e-4, atol=1e-5

@@ -9,13 +9,14 @@ from torch import Tensor
 from bench.errors import LanewiseError, UsageError
 from bench.sparsity.count import kept_count
 from bench.sparsity.grid import Grid
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.masks import achieved_sparsity, apply_masks_, density_map, gate_sparsities, summarise
 from bench.sparsity.method import Phases, Target
 from bench.sparsity.methods.random import Random
 from bench.sparsity.schedule import KINDS, Schedule
 from bench.sparsity.select import Budget, select
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 from .strategies import grids, seeds, sparsities, weights
 

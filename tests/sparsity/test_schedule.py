@@ -64,7 +64,7 @@ def test_shapes() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "cube"}, "got 'cube', allowed: one-shot, cubic"),
+        ({"kind": "cube"}, "got 'cube', allowed: one-shot, offline, cubic"),
         ({"final": 1.2}, "initial <= final <= 1"),
         ({"final": float("nan")}, "initial <= final <= 1"),
         ({"initial": 0.9}, "initial <= final <= 1"),

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from bench.errors import UsageError
 from bench.sparsity.count import kept_count
 from bench.sparsity.grid import Grid
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.schedule import KINDS, Schedule
 from bench.sparsity.scope import Scope, gate_shares
 from bench.sparsity.select import select
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 from .strategies import grids, seeds, weights
 

@@ -13,9 +13,10 @@ from bench.errors import LanewiseError, UsageError
 from bench.sparsity import surgeon
 from bench.sparsity.count import kept_count
 from bench.sparsity.grid import Grid
-from bench.sparsity.groups import TileGroups, magnitude_masks
+from bench.sparsity.groups import TileGroups
 from bench.sparsity.methods.second_order import SecondOrder
 from bench.sparsity.tile import Tile
+from tests.sparsity.magnitude import magnitude_masks
 
 from .calibrating import moment, pruner
 from .strategies import grids, seeds, sparsities

@@ -21,6 +21,7 @@ def test_ten_kills() -> None:
         outcome = run_campaign(Path(name), seed=20, kills=10, postgresql=postgresql)
     check(outcome)
     assert outcome.kills == 10
+    assert outcome.rounds >= 2, "a study of arms and one that a sampler draws"
     assert set(outcome.done) >= {"full disk", "read-only folder", "clock jump", "one more worker", "MLflow stop"}
 
 

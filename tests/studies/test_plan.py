@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.matrices import Architecture, matrices
+from bench.config.matrices import VocoderShape
 from bench.config.yaml_lines import ConfigError
 from bench.errors import UsageError
 from studies.dryrun import plan_rows, plan_text
@@ -102,11 +102,11 @@ def test_a_corner_of_the_space_that_has_no_kernel_is_refused(study_file: Write) 
 @pytest.mark.parametrize("hidden", [64, 256, 512])
 def test_small_dense_has_the_pruned_models_weights(hidden: int) -> None:
     def weights(h: int) -> int:
-        return sum(m.shape[0] * m.shape[1] for m in matrices(Architecture(hidden=h)).values())
+        return sum(m.shape[0] * m.shape[1] for m in VocoderShape(hidden=h).matrices().values())
 
     wanted = weights(hidden) - 0.7 * 3 * hidden**2
     best = min(range(8, hidden, 8), key=lambda h: abs(weights(h) - wanted))
-    assert small_hidden(Architecture(hidden=hidden), 0.7) == best < hidden
+    assert small_hidden(VocoderShape(hidden=hidden), 0.7) == best < hidden
 
 
 def test_dry_run_rows_say_what_is_the_same(study_file: Write) -> None:

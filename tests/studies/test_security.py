@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.cli.main import main
 from bench.config import yaml_lines
+from bench.config.load import from_dict
 from bench.config.yaml_lines import ConfigError
 from bench.errors import UsageError
 from bench.trial import mirror
+from bench.trial.cache import ALLOWED, shared_folder
 from bench.trial.record import Record
+from bench.trial.run import run_trial
 from bench.urls import redact
 from reports.loader import load_study
 from studies.database import check_url
+from studies.folder import StudyFolder
+from studies.plan import plan
 from studies.processes import worker_command, worker_environment
+from studies.run import Options, check_caches, run_study
 from studies.study_file import load
 
 Write = Callable[..., Path]
@@ -70,6 +77,57 @@ def test_a_study_stays_in_its_folder(study_file: Write, name: str) -> None:
         load(study_file("arms: {a: {}}\n", base=f"name: {json.dumps(name)}\n"))
 
 
+@pytest.mark.parametrize(
+    ("place", "allow", "fine"),
+    [
+        ("{runs}/tiny/cache2", None, True),
+        ("{runs}/shared", None, False),
+        ("{runs}/tiny/../../elsewhere", None, False),
+        ("{runs}/tiny/link/elsewhere", None, False),
+        ("~/.ssh", "{runs}/shared", False),
+        ("{runs}/shared/mine", "{runs}/shared", True),
+    ],
+)
+def test_a_study_writes_where_it_may(
+    study_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, allow: str | None, fine: bool
+) -> None:
+    runs = tmp_path / "runs"
+    (runs / "tiny").mkdir(parents=True)
+    (runs / "tiny" / "link").symlink_to(tmp_path)
+    monkeypatch.delenv(ALLOWED, raising=False)
+    if allow:
+        monkeypatch.setenv(ALLOWED, allow.format(runs=runs))
+        assert worker_environment(None, None) == {ALLOWED: allow.format(runs=runs)}
+    named = place.format(runs=runs)
+    study = load(study_file(f"arms:\n  a:\n    data.cache: {named}\nbaselines: false\n"))
+    folder = StudyFolder(runs / "tiny")
+    if fine:
+        check_caches(study, plan(study), folder)
+        assert shared_folder(named, folder.cache) == Path(named)
+        return
+    with pytest.raises(ConfigError, match=r"tiny\.yaml:7: data\.cache: .* outside the study's folder .*--allow-cache"):
+        run_study(study, folder, Options())
+    assert not folder.study_file.exists()
+    config = from_dict({"data": {"cache": named}})
+    with pytest.raises(UsageError, match=r"data\.cache"):  # a sampled trial, or one of no study
+        run_trial(config, runs / "t", cache=folder.cache)
+
+
+def test_the_command_line_allows_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study_file: Write) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(ALLOWED, "")
+    path = study_file("arms: {a: {data.cache: shared}}\nbaselines: false\n")
+    words = ["sweep", "run", str(path), "--dry-run"]
+    assert _exit_code(words) == 2
+    assert _exit_code([*words, "--allow-cache", "shared"]) == 0
+
+
+def _exit_code(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    return int(caught.value.code or 0)
+
+
 @pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "audio/../../../secret"])
 def test_a_record_shows_no_file_outside_its_folder(tmp_path: Path, name: str) -> None:
     from tests.reports.synthetic import StudyFiles, edit_record
@@ -99,8 +157,6 @@ def test_passwords_are_masked() -> None:
 
 
 def test_no_password_on_a_command_line(tmp_path: Path) -> None:
-    from studies.folder import StudyFolder
-
     assert "s3cret" not in " ".join(worker_command(StudyFolder(tmp_path)))
     assert worker_environment(SECRET, None) == {"LANEWISE_STORAGE": SECRET}
 

@@ -166,6 +166,15 @@ def test_the_same_settings_wait_for_the_earlier_trial(store: Store) -> None:
     assert again.number == 1
 
 
+def test_rows_of_some_settings(store: Store) -> None:
+    store.enqueue(
+        [{"arm": "a", "config_hash": "x"}, {"arm": "b", "config_hash": "y"}, {"arm": "c", "config_hash": "x"}]
+    )
+    assert store.rows("x") == [row for row in store.rows() if row.config_hash == "x"]
+    assert [row.number for row in store.rows("x")] == [0, 2]
+    assert store.rows("z") == []
+
+
 def test_timing_is_left_to_the_quiet_host(store: Store) -> None:
     me = Owner.me()
     store.enqueue([{"arm": "a"}, {"arm": "b"}])
@@ -179,6 +188,23 @@ def test_timing_is_left_to_the_quiet_host(store: Store) -> None:
     quiet = dead(me)
     assert store.claim(quiet, timing=True) == first
     assert store.rows()[0].state == "running"
+    assert store.left() == 2
+
+
+def test_the_quiet_host_ends_trials_that_take_over_a_result(store: Store) -> None:
+    me, quiet = Owner.me(), dead(Owner.me())
+    store.enqueue([{"arm": "a", "config_hash": "x"}, {"arm": "b", "config_hash": "x"}, {"arm": "c"}])
+    first = store.claim(me, timing=False)
+    assert first is not None
+    store.release(first, me, "trained", state="untimed", needs="timing")
+    assert store.claim(quiet, timing=True) == first
+    assert store.claim(dataclasses.replace(quiet, pid=1), timing=True) is None, "its twin is being timed"
+    store.finish(first, quiet, "complete", (1.0, 2.0))
+    twin = store.claim(quiet, timing=True)
+    assert twin is not None
+    assert twin.number == 1
+    store.finish(twin, quiet, "complete", (1.0, 2.0), duplicate_of=0)
+    assert store.claim(quiet, timing=True) is None, "the third is to be trained elsewhere"
 
 
 def test_a_broken_constraint_is_an_outcome_of_its_own(store: Store) -> None:

@@ -38,7 +38,7 @@ def test_defaults(study_file: Write) -> None:
     study = load(study_file(ARMS))
     assert study.objectives == ("valid.loss", "speed.rtf")
     assert study.directions == ["minimize", "minimize"]
-    assert study.margins == MARGINS
+    assert study.margins == MARGINS["vocoder"]
     assert study.recover_seeds == (0,)
     assert not study.sampled
 
@@ -52,6 +52,9 @@ def test_defaults(study_file: Write) -> None:
         (ARMS + "mode: tp\n", 9, "got 'tp', expected one of factorial, random, tpe, nsga2; did you mean 'tpe'?"),
         (ARMS + "mode: tpe\n", 9, "samples from `search:`, which is missing"),
         (ARMS + "objectives: [quality.nll_bits]\n", 9, "test scores choose nothing"),
+        (ARMS + "objectives: [size.compression]\n", 9, "task 'vocoder' does not measure it"),
+        (ARMS + "constraints: {speed.frame_us: {max: 9}}\n", 9, "no constraint can be on this"),
+        (ARMS + "search: {task: {choice: [vocoder, enhancer]}}\n", 9, "tasks are not compared"),
         (ARMS + "objectives: [speed.rft]\n", 9, "did you mean 'speed.rtf'?"),
         (ARMS + "trials: 0\n", 9, "expected a whole number of at least 1"),
         (ARMS + "margins: {nll_bits: none}\n", 9, "expected a number above 0"),
@@ -204,3 +207,25 @@ def test_shipped_studies_are_valid(name: str) -> None:
     for fast in (False, True) if name != "demo" else (False,):
         trials = plan(load(path, fast=fast))
         assert all(planned.config or planned.arm is None for planned in trials)
+
+
+@pytest.mark.parametrize("base", ["base:\n", "base: [1]\n"])
+def test_a_base_that_is_no_section_is_no_traceback(study_file: Write, base: str) -> None:
+    path = study_file(ARMS, f"name: tiny\n{base}")
+    if "[" in base:
+        with pytest.raises(ConfigError, match="expected trial settings"):
+            load(path)
+    else:
+        assert load(path).task == "vocoder"
+
+
+def test_baselines_of_a_study_that_rewinds_have_nothing_to_rewind(study_file: Write) -> None:
+    base = "name: tiny\nbase: {model.init: dense, recover.kind: rewind, prune.kind: magnitude, prune.sparsity: 0.5}\n"
+    kinds = {
+        planned.arm: planned.config.recover.kind
+        for planned in plan(load(study_file("arms: {a: {}}\n", base)))
+        if planned.config
+    }
+    assert kinds.pop("dense-continued") == kinds.pop("small-dense") == "finetune"
+    assert set(kinds.values()) == {"rewind"}
+    assert len(kinds) == 2

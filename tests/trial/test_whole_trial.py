@@ -52,6 +52,7 @@ def test_a_trial_ends_with_a_complete_record(finished: tuple[Path, Record]) -> N
     } == {key for key in record.reasons if key in record.metrics}
     assert record.reasons["speed.rtf"] == "measure.speed is false"
     assert record.tags["lanewise.data_hash"].endswith("-mel1")
+    assert record.reasons["valid.loss.restarted"] == "recover.kind is finetune: no weights are put back"
     milestones = [record.metrics[f"valid.loss{phase}"] for phase in (".start", ".penalised", ".pruned", "")]
     assert all(value is not None and 0 < value < 12 for value in milestones)
 

@@ -1,4 +1,5 @@
-/* Lanewise: speech from log-mel frames by a packed vocoder (*.lwm) on one CPU core.
+/* Lanewise: speech from log-mel frames by a packed vocoder (*.lwm), and cleaner speech from noisy speech by a packed
+ * enhancer (at the end of this file), on one CPU core.
  *
  *   lanewise_vocoder* vocoder = lanewise_open("model.lwm", NULL);
  *   lanewise_stream* stream = lanewise_stream_new(vocoder, 0, 0, 1.0);
@@ -42,8 +43,8 @@ LANEWISE_API const char* lanewise_error(void);
 LANEWISE_API const char* lanewise_isas(void);
 
 /* Loads and verifies a packed model. The file is mapped while this call runs, not after; to replace one that others may
- * be loading, rename a new file over it: truncating it in place would end them with SIGBUS. isa: one of lanewise_isas(); NULL or "auto" takes LANEWISE_ISA from the
- * environment, else the best. */
+ * be loading, rename a new file over it: truncating it in place would end them with SIGBUS. isa: one of
+ * lanewise_isas(); NULL or "auto" takes LANEWISE_ISA from the environment, else the best. */
 LANEWISE_API lanewise_vocoder* lanewise_open(const char* path, const char* isa);
 LANEWISE_API void lanewise_close(lanewise_vocoder* vocoder);
 LANEWISE_API lanewise_dims lanewise_get_dims(const lanewise_vocoder* vocoder);
@@ -70,6 +71,34 @@ LANEWISE_API ptrdiff_t lanewise_mel_frames(size_t samples);
 /* Writes frames first .. first + frames - 1 to mel (frames, 80); returns frames, or -1. The whole recording is passed
  * each time, because its ends are reflected. */
 LANEWISE_API ptrdiff_t lanewise_log_mel(const float* audio, size_t samples, size_t first, size_t frames, float* mel);
+
+/* Enhancers.
+ *
+ *   lanewise_enhancer* enhancer = lanewise_enhancer_open("enhancer.lwm", NULL);
+ *   lanewise_enhancer_stream* stream = lanewise_enhancer_stream_new(enhancer);
+ *   lanewise_enhancer_push(stream, in, out);      for each hop
+ */
+typedef struct lanewise_enhancer lanewise_enhancer;
+typedef struct lanewise_enhancer_stream lanewise_enhancer_stream;
+
+typedef struct {
+    size_t hop;            /* samples taken and given at a time */
+    size_t sample_rate_hz; /* of the audio */
+    size_t delay;          /* samples by which what is given lags behind what is taken; a whole number of hops */
+} lanewise_enhancer_dims;
+
+/* As lanewise_open and the others of vocoders. */
+LANEWISE_API lanewise_enhancer* lanewise_enhancer_open(const char* path, const char* isa);
+LANEWISE_API void lanewise_enhancer_close(lanewise_enhancer* enhancer);
+LANEWISE_API lanewise_enhancer_dims lanewise_enhancer_get_dims(const lanewise_enhancer* enhancer);
+LANEWISE_API const char* lanewise_enhancer_isa(const lanewise_enhancer* enhancer);
+
+/* Starts a signal; the enhancer must outlive it. */
+LANEWISE_API lanewise_enhancer_stream* lanewise_enhancer_stream_new(const lanewise_enhancer* enhancer);
+LANEWISE_API void lanewise_enhancer_stream_free(lanewise_enhancer_stream* stream);
+
+/* Takes hop samples, gives hop samples (in and out may be the same); 0, or -1 if a sample is not finite. */
+LANEWISE_API int lanewise_enhancer_push(lanewise_enhancer_stream* stream, const float* in, float* out);
 
 #ifdef __cplusplus
 }

@@ -1,14 +1,11 @@
 // The C interface: exceptions end here.
 #include "lanewise.h"
 
-#include "error.hpp"
 #include "features.hpp"
+#include "guard.hpp"
 #include "stream.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <new>
 #include <string>
 
 struct lanewise_vocoder {
@@ -23,49 +20,12 @@ struct lanewise_stream {
 
 namespace {
 
+using lanewise::chosen_isa;
 using lanewise::Error;
+using lanewise::guarded;
 using lanewise::LogMel;
-
-thread_local std::string last_error;
-
-// What body() returns, or `failed` with the reason kept.
-template <typename Result, typename Body> Result guarded(Result failed, Body body) noexcept {
-    try {
-        try {
-            return body();
-        } catch (const std::bad_alloc&) {
-            last_error = "needs more memory than this host has";
-        } catch (const std::exception& error) {
-            last_error = error.what();
-        }
-    } catch (...) { // no memory even for the message: the last one stands
-    }
-    return failed;
-}
-
-std::string chosen_isa(const char* isa) {
-    const auto automatic = [](const char* name) { return !name || !*name || std::string(name) == "auto"; };
-    if (!automatic(isa))
-        return isa;
-    isa = std::getenv("LANEWISE_ISA");
-    if (automatic(isa))
-        return lanewise::host_isas().back().name;
-    try {
-        return lanewise::find_isa(isa).name;
-    } catch (const Error& error) {
-        throw Error(std::string("LANEWISE_ISA: ") + error.what());
-    }
-}
-
-void require_given(bool given, const char* what) {
-    if (!given)
-        throw Error(std::string(what) + " is NULL");
-}
-
-void require_finite(const float* values, std::size_t size, const char* what) {
-    if (!std::all_of(values, values + size, [](float value) { return std::isfinite(value); }))
-        throw Error(std::string(what) + " holds NaN or infinite numbers");
-}
+using lanewise::require_finite;
+using lanewise::require_given;
 
 const LogMel& log_mel() {
     static const LogMel features;
@@ -79,7 +39,7 @@ const char* lanewise_version(void) {
 }
 
 const char* lanewise_error(void) {
-    return last_error.c_str();
+    return lanewise::last_error().c_str();
 }
 
 const char* lanewise_isas(void) {

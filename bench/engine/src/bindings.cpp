@@ -1,12 +1,11 @@
 // The Python module bench.engine._core: thin wrappers, the GIL released while the core computes.
+#include "bindings.hpp"
 #include "clock.hpp"
 #include "error.hpp"
 #include "isa.hpp"
 #include "philox.hpp"
 #include "stream.hpp"
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -18,17 +17,10 @@ using namespace nb::literals;
 
 namespace {
 
+using lanewise::Array1;
+using lanewise::Array2;
 using lanewise::Error;
-
-template <typename T> using Array1 = nb::ndarray<const T, nb::shape<-1>, nb::c_contig, nb::device::cpu>;
-template <typename T> using Array2 = nb::ndarray<const T, nb::shape<-1, -1>, nb::c_contig, nb::device::cpu>;
-
-// A new numpy array that owns its memory.
-template <typename T, typename... Sizes> nb::ndarray<nb::numpy, T> new_array(T*& data, Sizes... sizes) {
-    data = new T[(static_cast<std::size_t>(sizes) * ... * std::size_t{1})];
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T>(data, {static_cast<std::size_t>(sizes)...}, owner);
-}
+using lanewise::new_array;
 
 lanewise::MatrixView view_of(const std::string& layout, const std::string& number, std::uint32_t tile_rows,
                              std::uint32_t tile_cols, std::uint32_t rows, std::uint32_t cols, std::uint32_t gates) {
@@ -281,7 +273,11 @@ nb::ndarray<nb::numpy, float> apply(const std::string& function, Array1<float> x
     const lanewise::Kernels& kernels = *lanewise::find_isa(isa).kernels;
     float* y;
     auto result = new_array(y, x.size());
-    (function == "exp" ? kernels.exp : function == "sigmoid" ? kernels.sigmoid : kernels.tanh)(x.size(), x.data(), y);
+    const auto run = function == "exp"       ? kernels.exp
+                     : function == "log"     ? kernels.log
+                     : function == "sigmoid" ? kernels.sigmoid
+                                             : kernels.tanh;
+    run(x.size(), x.data(), y);
     return result;
 }
 
@@ -345,4 +341,6 @@ NB_MODULE(_core, m) {
         .def("finish", &Stream::finish)
         .def("pull", &Stream::pull)
         .def_prop_ro("skipped", &Stream::skipped);
+
+    lanewise::bind_enhancer(m);
 }

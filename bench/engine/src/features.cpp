@@ -1,5 +1,7 @@
 #include "features.hpp"
 
+#include "mel_scale.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -11,14 +13,6 @@ namespace {
 using Complex = std::complex<double>;
 constexpr std::size_t kWindow = 640;
 constexpr double kPi = std::numbers::pi;
-
-// Slaney's mel scale: linear below 1 kHz, logarithmic above.
-double mel_of(double hz) {
-    return hz < 1000.0 ? hz * 3.0 / 200.0 : 15.0 + std::log(hz / 1000.0) * 27.0 / std::log(6.4);
-}
-double hz_of(double mel) {
-    return mel < 15.0 ? mel * 200.0 / 3.0 : 1000.0 * std::exp((mel - 15.0) * std::log(6.4) / 27.0);
-}
 
 // Discrete Fourier transform of n values in place, n a power of two: decimation in time after bit reversal
 // (Cooley & Tukey 1965). step: that of the table of twiddles for this n.

@@ -58,6 +58,19 @@ struct Synthesis {
     const float* filters;    // (bands, taps)
 };
 
+// Inputs of one LSTM update, gates in the order i, f, g, o; each (4 * hidden).
+struct LstmStep {
+    std::size_t hidden;
+    const float *input, *bias, *recurrent; // w_ih x, bias, w_hh h
+};
+
+// Tables of a real transform of n samples, see fft.hpp.
+struct FftView {
+    std::size_t n;
+    const float* twiddles; // by pass and power 1..3: real, then imaginary parts of n / 8 butterflies
+    const float* turns;    // exp(-2 pi i k / n), k < n / 2: real, then imaginary parts
+};
+
 struct Kernels {
     const MatVecEntry* products;
     std::size_t n_products;
@@ -66,6 +79,8 @@ struct Kernels {
     void (*gru_gates)(const GruStep& step, float* h);
     void (*gru_gates_bf16)(const GruStep& step, float* h);
     void (*gru_gates_int8)(const GruStep& step, float* h);
+    // c and h (hidden) are updated in place.
+    void (*lstm_gates)(const LstmStep& step, float* c, float* h);
     // Of a delta network, see delta.hpp: lists the inputs that moved (column and change, each with room for n +
     // kInputPadding), and adds their columns of a dense f32 layout to y (rows).
     std::size_t (*changed)(std::size_t n, float threshold, const float* x, float* used, std::uint32_t* column,
@@ -84,8 +99,18 @@ struct Kernels {
     // bands: planar (bands, stride) with taps / bands - 1 steps of history before each plane's pointer `bands + b *
     // stride`; writes out (steps * bands).
     void (*synthesise)(const Synthesis& filters, const float* bands, std::size_t stride, std::size_t steps, float* out);
-    // y[i] = exp, sigmoid, tanh of x[i]: the approximations that the layers use, for tests of their error.
+    // Bins (n / 2 + 1), in two parts, of n samples times a window; scratch: 2 n floats.
+    void (*spectrum)(const FftView& fft, const float* x, const float* window, float* re, float* im, float* scratch);
+    // The inverse: adds the samples, times n / 2 and the window, to sum (n). The imaginary parts of the first and the
+    // last bin are not read.
+    void (*overlap_add)(const FftView& fft, const float* re, const float* im, const float* window, float* sum,
+                        float* scratch);
+    // y = |re + i im|
+    void (*magnitudes)(std::size_t n, const float* re, const float* im, float* y);
+    // y[i] = exp, log, sigmoid, tanh of x[i]: the approximations that the layers use. log takes positive normal
+    // numbers.
     void (*exp)(std::size_t n, const float* x, float* y);
+    void (*log)(std::size_t n, const float* x, float* y);
     void (*sigmoid)(std::size_t n, const float* x, float* y);
     void (*tanh)(std::size_t n, const float* x, float* y);
     // OR of all whole vectors of a buffer, read with the widest loads.

@@ -1,7 +1,9 @@
 // Compiled once per ISA (see CMakeLists.txt): fills that ISA's table of kernels.
 #include "delta_columns.hpp"
+#include "fft_kernels.hpp"
 #include "kernels.hpp"
 #include "layers.hpp"
+#include "lstm.hpp"
 #include "matvec.hpp"
 #include "matvec_block.hpp"
 #include "matvec_columns.hpp"
@@ -52,6 +54,7 @@ const Kernels kernels = {
     .gru_gates = gru_gates<float>,
     .gru_gates_bf16 = gru_gates<std::uint16_t>,
     .gru_gates_int8 = gru_gates<std::int8_t>,
+    .lstm_gates = lstm_gates,
     .changed = changed,
     .add_columns = add_columns,
     .bias_relu = bias_relu,
@@ -59,7 +62,11 @@ const Kernels kernels = {
     .normalise = normalise,
     .sample = sample,
     .synthesise = synthesise,
+    .spectrum = spectrum,
+    .overlap_add = overlap_add,
+    .magnitudes = magnitudes,
     .exp = exp_array,
+    .log = log_array,
     .sigmoid = sigmoid_array,
     .tanh = tanh_array,
     .read = read,

@@ -1,4 +1,4 @@
-// Everything of the vocoder outside the matrix products: gates, activations, sampling, filter bank.
+// Everything outside the matrix products: gates, activations, and of the vocoder sampling and filter bank.
 #pragma once
 
 #include "kernels.hpp"
@@ -201,6 +201,12 @@ inline void synthesise(const Synthesis& f, const float* bands, std::size_t strid
 
 inline void exp_array(std::size_t n, const float* x, float* y) {
     for_vectors(n, [&](std::size_t i, std::size_t lanes) { store_n(y + i, fast_exp(load_n(x + i, lanes)), lanes); });
+}
+inline void log_array(std::size_t n, const float* x, float* y) {
+    for_vectors(n, [&](std::size_t i, std::size_t lanes) {
+        const V in = load_n(x + i, lanes);
+        store_n(y + i, fast_log(in), lanes);
+    });
 }
 inline void sigmoid_array(std::size_t n, const float* x, float* y) {
     for_vectors(n,

@@ -68,6 +68,13 @@ PackedFile::PackedFile(const std::string& path) : bytes_(path) {
     }
 }
 
+std::string PackedFile::task() const {
+    const std::string task = header_.find("task") ? header_.string("task") : "vocoder";
+    if (task != "vocoder" && task != "enhancer") // not quoted: it may be any bytes of a damaged file
+        throw Error("header: task is neither vocoder nor enhancer; a newer Lanewise may have packed it");
+    return task;
+}
+
 const Json& PackedFile::entry(const std::string& list, const std::string& name) const {
     for (const Json& item : header_.array(list)) {
         if (item.string("name") == name)

@@ -163,6 +163,44 @@ LW_INLINE V magnitude(V v) {
 LW_INLINE V with_sign(V v, V sign) {
     return from_bits(bits(v) | (bits(sign) & static_cast<std::int32_t>(0x80000000)));
 }
+// Lanes in the opposite order.
+LW_INLINE V reversed(V v) {
+#if LANEWISE_LANES == 16
+    const __m512i order = _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return (V)_mm512_maskz_permutexvar_ps(0xffff, order, (__m512)v);
+#elif LANEWISE_LANES == 8
+    return (V)_mm256_permutevar8x32_ps((__m256)v, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+#elif LANEWISE_LANES == 4 && defined(__SSE4_2__)
+    return (V)_mm_shuffle_ps((__m128)v, (__m128)v, 0x1b);
+#elif LANEWISE_LANES == 4
+    return V{v[3], v[2], v[1], v[0]};
+#else
+    return v;
+#endif
+}
+// Writes lane by lane what the four vectors hold there: a[0], b[0], c[0], d[0], a[1], ... (One float at a time took
+// more than the rest of a Fourier transform.)
+LW_INLINE void interleave(float* y, V a, V b, V c, V d) {
+#if defined(__ARM_NEON) && LANEWISE_LANES == 4
+    vst4q_f32(y, float32x4x4_t{{(float32x4_t)a, (float32x4_t)b, (float32x4_t)c, (float32x4_t)d}});
+#elif defined(__SSE4_2__) && LANEWISE_LANES >= 4
+    float rows[4][kLanes];
+    store<kLanes>(rows[0], a), store<kLanes>(rows[1], b), store<kLanes>(rows[2], c), store<kLanes>(rows[3], d);
+#pragma GCC unroll 4
+    for (int lane = 0; lane < kLanes; lane += 4, y += 16) {
+        __m128 r[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k)
+            r[k] = _mm_loadu_ps(rows[k] + lane);
+        _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k)
+            _mm_storeu_ps(y + 4 * k, r[k]);
+    }
+#else
+    y[0] = a, y[1] = b, y[2] = c, y[3] = d;
+#endif
+}
 LW_INLINE V splat(float s) {
     return broadcast<kLanes>(s);
 }

@@ -49,19 +49,12 @@ void check_dims(const std::string& dims) {
 }
 
 Vocoder::Vocoder(const std::string& path, const std::string& isa) : isa_(&find_isa(isa)), kernels_(isa_->kernels) {
-    try {
-        const PackedFile file(path);
-        try {
-            load(file);
-        } catch (const Error& error) {
-            throw Error(path + ": " + error.what());
-        }
-    } catch (const std::bad_alloc&) {
-        throw Error(path + ": needs more memory than this host has");
-    }
+    load_named(path, [this](const PackedFile& file) { load(file); });
 }
 
 void Vocoder::load(const PackedFile& file) {
+    if (file.task() != "vocoder")
+        throw Error("is an enhancer, expected a vocoder; `lanewise enhance` runs it");
     header_ = file.header_text();
     shape_ = read_shape(file.header().at("dims"));
     const VocoderShape& s = shape_;
@@ -79,12 +72,12 @@ void Vocoder::load(const PackedFile& file) {
         if (!(mel_scale_[i] > 0.0f && std::isfinite(mel_scale_[i])))
             throw Error("'mel_std' must be positive");
     }
-    conv1_ = product(file, "cond.conv1.weight", s.cond, s.conv1_taps * s.mels, 1);
+    conv1_ = {file, *isa_, "cond.conv1.weight", s.cond, s.conv1_taps * s.mels, 1};
     conv1_bias_ = file.vector("cond.conv1.bias", s.cond);
-    conv2_ = product(file, "cond.conv2.weight", s.cond, s.conv2_taps * s.cond, 1);
+    conv2_ = {file, *isa_, "cond.conv2.weight", s.cond, s.conv2_taps * s.cond, 1};
     conv2_bias_ = file.vector("cond.conv2.bias", s.cond);
-    w_cond_ = product(file, "gru.w_cond", 3 * s.hidden, s.cond, 3);
-    w_hh_ = product(file, "gru.w_hh", 3 * s.hidden, s.hidden, 3);
+    w_cond_ = {file, *isa_, "gru.w_cond", 3 * s.hidden, s.cond, 3};
+    w_hh_ = {file, *isa_, "gru.w_hh", 3 * s.hidden, s.hidden, 3};
     if (file.header().find("delta")) {
         delta_ = static_cast<float>(file.header().number("delta", 0.0, 1.0));
         if (!DeltaProduct::fits(w_hh_.matrix.view()))
@@ -94,9 +87,9 @@ void Vocoder::load(const PackedFile& file) {
         skip_weight_ = file.vector("gru.skip.weight", s.hidden);
         skip_bias_ = file.vector("gru.skip.bias", 1)[0];
     }
-    fc_ = product(file, "head.fc.weight", s.head, s.hidden, 1);
+    fc_ = {file, *isa_, "head.fc.weight", s.head, s.hidden, 1};
     fc_bias_ = file.vector("head.fc.bias", s.head);
-    out_ = product(file, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1);
+    out_ = {file, *isa_, "head.out.weight", s.bands * 3 * s.mixtures, s.head, 1};
     out_bias_ = file.vector("head.out.bias", s.bands * 3 * s.mixtures);
     if (fc_.matrix.view().number == Number::f32 && out_.matrix.view().number == Number::f32)
         exact_head_ = ExactHead(fc_.matrix.view(), fc_bias_.data(), out_.matrix.view(), out_bias_.data());
@@ -133,13 +126,6 @@ std::vector<float> Vocoder::mel_std() const {
     for (std::size_t i = 0; i < std.size(); ++i)
         std[i] = 1.0f / mel_scale_[i];
     return std;
-}
-
-Vocoder::Product Vocoder::product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
-                                  std::size_t gates) const {
-    Product p{file.matrix(name, rows, cols, gates), nullptr};
-    p.kernel = matvec_kernel(*isa_, name, p.matrix.view());
-    return p;
 }
 
 } // namespace lanewise

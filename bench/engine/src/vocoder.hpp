@@ -3,8 +3,7 @@
 
 #include "delta.hpp"
 #include "exact.hpp"
-#include "isa.hpp"
-#include "lwm.hpp"
+#include "product.hpp"
 #include "tables.hpp"
 
 #include <array>
@@ -51,15 +50,7 @@ public:
 private:
     friend class Stream;
 
-    struct Product { // a matrix and its kernel
-        Matrix matrix;
-        MatVecFn kernel = nullptr;
-        void operator()(const float* x, float* y, float* scratch) const { kernel(matrix.view(), x, y, scratch); }
-    };
-
     void load(const PackedFile& file);
-    Product product(const PackedFile& file, const std::string& name, std::size_t rows, std::size_t cols,
-                    std::size_t gates) const;
 
     const Isa* isa_;
     const Kernels* kernels_;

@@ -3,6 +3,7 @@
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,7 @@ class Metric:
 ABSENT = "(not installed)"
 
 
+@cache
 def installed(package: str) -> str:
     """Return "<package> <version>", or "<package> (not installed)"."""
     try:

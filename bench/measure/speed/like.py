@@ -6,7 +6,7 @@ The engine's speed depends on sizes, tiles and formats, not on the values of wei
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.config.matrices import Architecture
+from bench.config.matrices import VocoderShape
 from bench.errors import UsageError
 from bench.measure.speed.kernels import random_matrix
 from bench.measure.speed.rtf import RECURRENT, random_tensors
@@ -61,7 +61,7 @@ class Like:
         from bench.engine.pack import pack_vocoder
         from bench.engine.recipe import recipe
 
-        tensors = random_tensors(asdict(Architecture(hidden=self.hidden)) | _TAPS, seed)
+        tensors = random_tensors(asdict(VocoderShape(hidden=self.hidden)) | _TAPS, seed)
         tiles = {} if self.tile == "dense" else {RECURRENT: self.tile}
         tensors[RECURRENT] = random_matrix(self.hidden, self.sparsity, self.tile, seed)[0] * self.hidden**-0.5
         chosen = recipe(self.format, tiles)

@@ -138,7 +138,7 @@ def measure_rtf(
             source = "given"
             _check_dense(dense_path, read_header(dense_path), header)
             dense = Vocoder(dense_path, isa)
-        elif _is_dense(header) and model.delta is None and hidden in (None, header["dims"]["hidden"]):
+        elif is_dense(header) and model.delta is None and hidden in (None, header["dims"]["hidden"]):
             source, dense = "itself", model
         else:
             source = "twin"
@@ -209,12 +209,13 @@ def scale_parts(budget: Mapping[str, float], us_per_step: float) -> dict[str, fl
     return {name: value * scale for name, value in budget.items()}
 
 
-def _is_dense(header: Mapping[str, Any]) -> bool:
+def is_dense(header: Mapping[str, Any]) -> bool:
+    """Whether a packed model is dense and skips nothing."""
     return "delta" not in header and all(matrix["tile"] == "dense" for matrix in header["matrices"])
 
 
 def _check_dense(path: str | os.PathLike[str], dense: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    if not _is_dense(dense):
+    if not is_dense(dense):
         raise LanewiseError(
             f"{os.fspath(path)}: expected a dense packed model to compare with, this one is sparse or skips columns"
         )

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from bench.sparsity.draws import generator
 from bench.sparsity.gates import GatedPruner, Gates
 from bench.sparsity.method import Target
 
@@ -27,8 +28,8 @@ class _HardConcrete(Gates):
 
     def draw(self, seed: int, step: int) -> None:
         """Draw the uniform numbers of a step: the same on every device and after every resumption."""
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        u = torch.rand(len(self.stored), generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+        source = generator(seed, f"gates of step {step}")
+        u = torch.rand(len(self.stored), generator=source, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
         self.noise = torch.logit(u).to(self.stored)
 
     def present(self) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bench.sparsity.draws import generator
 from bench.sparsity.method import Pruner
 
 
@@ -15,5 +16,5 @@ class Random(Pruner):
 
     def scores(self) -> Tensor:
         """Return the same uniform numbers at every call."""
-        generator = torch.Generator().manual_seed(self.target.seed)
-        return torch.rand(self.target.groups.n, generator=generator, dtype=torch.float64)
+        source = generator(self.target.seed, "random masks")
+        return torch.rand(self.target.groups.n, generator=source, dtype=torch.float64)

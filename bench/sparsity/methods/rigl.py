@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.sparsity.count import kept_count
+from bench.sparsity.draws import generator
 from bench.sparsity.layers import layers
 from bench.sparsity.method import Pruner, Target
 
@@ -88,8 +89,8 @@ class Rigl(Pruner):
         groups = self.target.groups
         scores = self.scores()
         if self.start == "random":
-            generator = torch.Generator().manual_seed(self.target.seed)
-            scores = torch.rand(groups.n, generator=generator, dtype=torch.float64)
+            source = generator(self.target.seed, "first masks of rigl")
+            scores = torch.rand(groups.n, generator=source, dtype=torch.float64)
         self.keep(groups.keep(scores, self.schedule.final))
 
     def state(self) -> dict[str, Any]:
