@@ -173,9 +173,23 @@ def not_worse_than_best(scores: Scores, arms: list[str], column: Column) -> set[
     if not means or not column.sign:
         return set()
     best = max(means, key=lambda arm: column.sign * means[arm])
-    rivals = [arm for arm in means if arm != best]
+    rivals = [arm for arm in means if arm != best and not _plainly_worse(scores, arm, best, column)]
     found = differences(scores, rivals, best, column)
     return {best} | {delta.arm for delta in found if not delta.reason and delta.verdict != "worse"}
+
+
+def _plainly_worse(scores: Scores, arm: str, best: str, column: Column) -> bool:
+    """Whether every clip of the one seed got worse, so that every resample's mean is worse: no need to draw any."""
+    ours, theirs = scores[arm, column.key], scores[best, column.key]
+    if not len(ours) == len(theirs) == 1 or ours.keys() != theirs.keys():
+        return False
+    other = next(iter(theirs.values()))
+    found = [
+        (value, other[name])
+        for name, value in next(iter(ours.values())).items()
+        if value is not None and other.get(name) is not None
+    ]
+    return len(found) >= MIN_PAIRS and all(column.sign * (b - a) > 0 for a, b in found if b is not None)
 
 
 def mean_of(by_seed: BySeed) -> float:
@@ -200,6 +214,8 @@ def _seed_means(by_seed: BySeed) -> list[float | None]:
 
 def _utterance_means(by_seed: BySeed) -> list[float | None]:
     names = next(iter(by_seed.values()))
+    if len(by_seed) == 1:
+        return list(names.values())
     return [_mean(scores[name] for scores in by_seed.values()) for name in names]
 
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
-from reports.figures.style import INK, empty, figure, legend_right, looks, short
+from reports.figures.style import INK, PALETTE, empty, figure, legend_right, looks, short
 from reports.loader import BASELINE
 
-MOST_IN_LEGEND = 20
+MOST_IN_LEGEND, MOST_NAMED = 20, 80
 
 
 def data(analysis: Analysis) -> pd.DataFrame:
@@ -47,6 +47,9 @@ def draw(analysis: Analysis) -> Figure:
         edges += [points[["limit_us", "kernel_us"]].to_numpy().max() * 1.3]
         axes.plot(edges, edges, color=INK, linewidth=1.0, linestyle="--")
         axes.annotate("read limit", (edges[1], edges[1]), xytext=(-4, -12), textcoords="offset points", ha="right")
+        if len(points) > MOST_NAMED:
+            axes.plot(points["limit_us"], points["kernel_us"], ".", color=PALETTE[0], markersize=4)
+            points = points[points["above"]].head(MOST_NAMED)
         for point in points.to_dict("records"):
             arm = point["arm"]
             (mark,) = axes.plot(
