@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import LanewiseError
-from reports.columns import Column, quality_columns, trial_columns
+from reports.columns import NOT_DEPLOYABLE, SMALLEST, Column, quality_columns, trial_columns
 from reports.compare import (
     Difference,
     Estimate,
@@ -20,11 +20,11 @@ from reports.compare import (
     not_worse_than_best,
     score_tables,
 )
-from reports.loader import BASELINE, NOISY, Study
+from reports.loader import BASELINE, NOISY, RECORDING, Study
 from reports.speed import is_stable, speed_estimate, theoretical
 from reports.tasks import Task
 
-REFERENCE_ORDER = ("recording", "copy-synthesis", "griffin-lim", NOISY)
+REFERENCE_ORDER = (RECORDING, "copy-synthesis", "griffin-lim", NOISY)
 
 
 @dataclass(frozen=True, eq=False)  # one object for all outputs: compared, and cached on, by identity
@@ -92,7 +92,7 @@ def analyse(study: Study) -> Analysis:
     """Estimate, compare and mark everything once."""
     margins = _margins(study.about, study.task)
     quality = quality_columns(study.task)
-    speed, size = trial_columns(study.trials.columns)
+    speed, size = trial_columns([str(name) for name in study.trials.columns])
     scores = score_tables(study.utterances)
     reference_scores = score_tables(study.references.assign(seed=""))
     estimates = dict(zip(scores, estimates_of(list(scores.values())), strict=True))
@@ -101,6 +101,7 @@ def analyse(study: Study) -> Analysis:
     for arm in study.arms:
         for column in (*speed, *size):
             estimates[arm, column.key] = speed_estimate(study, arm, column.key)
+        estimates[arm, SMALLEST] = _smallest(study, arm, [column.key for column in size])
         estimates[arm, "speed.theory"] = theoretical(study, arm, BASELINE)
     measured = {key for (arm, key) in scores if estimates[arm, key].n}
     columns = [column for column in quality if column.key in measured or column.key == study.task.primary]
@@ -130,6 +131,19 @@ def analyse(study: Study) -> Analysis:
         marked=marked,
         unstable=unstable,
     )
+
+
+def _smallest(study: Study, arm: str, keys: list[str]) -> Estimate:
+    """Mean over an arm's trials of the smallest of its deployable sizes."""
+    sizes: dict[str, list[float]] = {}
+    for key in keys:
+        if key not in NOT_DEPLOYABLE and key.startswith("size."):
+            for seed, value in study.values(arm, key):
+                sizes.setdefault(seed, []).append(value)
+    known = [[value for value in values if not math.isnan(value)] for values in sizes.values()]
+    least = [min(values) for values in known if values]
+    value = math.fsum(least) / len(least) if least else math.nan
+    return Estimate(value, math.nan, math.nan, len(least), len(sizes) - len(least), "")
 
 
 def _margins(about: Mapping[str, Any], task: Task) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What a report's columns mean: label, direction, digits and an explanation for each metric."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from bench.measure.sound.registry import METRICS
@@ -98,13 +98,15 @@ _SPEED = (
            "NLL of the same arm packed with int8 weights; beside the f32 figure it says what int8 costs."),
 )  # fmt: skip
 
+SMALLEST = "size.smallest"
 _SIZE = (
     Column("size.bytes", "size, kB", "lower", 0, "Size of the packed model.", scale=1e-3),
     Column("size.bytes_int8", "int8, kB", "lower", 0, "Size of the same arm packed with int8 weights.", scale=1e-3),
     Column("size.nonzeros", "non-zeros, k", "lower", 1, "Weights stored in the whole packed model.", scale=1e-3),
     Column("sparsity.achieved", "sparsity", "", 3, "Pruned share of the matrices listed in prune.matrices."),
-    Column("size.f32_bytes", "dense f32, kB", "", 0, "The dense model in float32: what a compression is measured "
-           "against.", scale=1e-3),
+    Column(SMALLEST, "smallest file, kB", "lower", 1, "The smallest of the encodings, to be shipped.", scale=1e-3),
+    Column("size.f32_bytes", "dense f32, kB", "", 0, "The dense model in float32: what compression is measured by.",
+           scale=1e-3),
     Column("size.compression", "times smaller", "higher", 1, "Bytes of the dense float32 network over those of the "
            "smallest encoding."),
     Column("size.activation_bytes", "activations, kB", "lower", 1, "Most memory for numbers that are not weights.",
@@ -121,7 +123,15 @@ _ENCODINGS = {
     "entropy": "Int8 weights and their positions, entropy-coded.",
 }
 _ENCODING_LABELS = {"dense": "int8 dense", "relative": "relative indices", "entropy": "entropy-coded"}
-NOT_DEPLOYABLE = ("size.f32_bytes", "size.entropy_bound", "size.nonzeros", "size.activation_bytes", "size.compression")
+NOT_DEPLOYABLE = (
+    SMALLEST,
+    "size.compression",
+    "size.f32_bytes",
+    "size.entropy_bound",
+    "size.nonzeros",
+    "size.activation_bytes",
+    "size.compression",
+)
 """Sizes that are not those of a file one could ship."""
 
 
@@ -129,12 +139,12 @@ ALWAYS = ("speed.rtf", "speed.vs_dense", "speed.theory")
 """Estimated even where no record has them: then missing."""
 
 
-def trial_columns(names: Iterable[str]) -> tuple[list[Column], list[Column]]:
+def trial_columns(names: Collection[str]) -> tuple[list[Column], list[Column]]:
     """Columns of speed and of size for the metric names that a study's trials have, and for `ALWAYS`.
 
     `accel.<name>.us`, `accel.<name>.speedup`, `vela.*` and `size.<encoding>` are known by their form.
     """
-    there = sorted({*map(str, names), *ALWAYS})
+    there = sorted({*names, *ALWAYS} | ({SMALLEST} if "size.entropy" in names else set()))
     known = {column.key for column in (*_SPEED, *_SIZE)}
     speed = [column for column in _SPEED if column.key in there]
     size = [column for column in _SIZE if column.key in there]

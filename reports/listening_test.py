@@ -19,9 +19,8 @@ from bench.errors import LanewiseError, UsageError
 from reports.analysis import Analysis
 from reports.levels import matching_gains_db
 from reports.listening import audio_of, choose, read_audio, systems
-from reports.loader import BASELINE, NOISY
+from reports.loader import BASELINE, NOISY, RECORDING
 
-REFERENCE = "recording"
 MOST_SYSTEMS = 12  # ITU-R BS.1534: more than twelve signals on a page tire the listener
 
 
@@ -58,9 +57,9 @@ def write_test(
     unknown = [arm for arm in arms if arm not in heard]
     if unknown:
         raise UsageError(f"no audio of {unknown[0]!r}; there is audio of {', '.join(heard) or 'nothing'}")
-    if REFERENCE not in heard:
-        raise LanewiseError(f"{analysis.study.root}: no audio of the {REFERENCE}s is stored (references.json)")
-    compared = [name for name in heard if name != REFERENCE and (not arms or name in arms or name == NOISY)]
+    if RECORDING not in heard:
+        raise LanewiseError(f"{analysis.study.root}: no audio of the {RECORDING}s is stored (references.json)")
+    compared = [name for name in heard if name != RECORDING and (not arms or name in arms or name == NOISY)]
     if len(compared) > MOST_SYSTEMS:
         raise UsageError(
             f"{len(compared)} systems are too many for one page (at most {MOST_SYSTEMS}); choose with --arm"
@@ -69,14 +68,14 @@ def write_test(
     (out / "stimuli").mkdir(parents=True, exist_ok=True)
     written: list[Stimulus] = []
     for number, choice in enumerate(choose(analysis, metric, most=utterances)[:utterances], start=1):
-        paths = {name: audio_of(analysis, name, choice.utterance) for name in (REFERENCE, *compared)}
+        paths = {name: audio_of(analysis, name, choice.utterance) for name in (RECORDING, *compared)}
         audio = {name: read_audio(path) for name, path in paths.items() if path is not None}
-        if REFERENCE not in audio:
+        if RECORDING not in audio:
             raise LanewiseError(f"no recording of {choice.utterance} is stored")
         gains = matching_gains_db([samples for samples, _ in audio.values()])
         letters = rng.permutation(len(audio) - 1)
         for place, ((name, (samples, rate)), gain) in enumerate(zip(audio.items(), gains, strict=True)):
-            stem = "reference" if name == REFERENCE else f"c{letters[place - 1] + 1:02d}"
+            stem = "reference" if name == RECORDING else f"c{letters[place - 1] + 1:02d}"
             file = f"stimuli/u{number:02d}-{stem}.wav"
             louder = samples * np.float32(10 ** (gain / 20))
             soundfile.write(out / file, np.clip(louder, -1, 1), rate, subtype="PCM_16")
@@ -95,7 +94,7 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
     pages: list[Any] = [
         {"type": "generic", "id": "welcome", "name": "Welcome", "content": "Use headphones in a quiet room."}
     ]
-    first = next(s for s in stimuli if s.system == REFERENCE)
+    first = next(s for s in stimuli if s.system == RECORDING)
     pages.append(
         {"type": "volume", "id": "volume", "name": "Volume", "content": "Set a comfortable volume, then leave it.",
          "stimulus": f"{folder}/{first.file}", "defaultVolume": 0.5}
@@ -103,8 +102,8 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
     trials: list[Any] = ["random"]
     for utterance in dict.fromkeys(s.utterance for s in stimuli):
         mine = [s for s in stimuli if s.utterance == utterance]
-        reference = next(s.file for s in mine if s.system == REFERENCE)
-        conditions = {Path(s.file).stem.rpartition("-")[2]: f"{folder}/{s.file}" for s in mine if s.system != REFERENCE}
+        reference = next(s.file for s in mine if s.system == RECORDING)
+        conditions = {Path(s.file).stem.rpartition("-")[2]: f"{folder}/{s.file}" for s in mine if s.system != RECORDING}
         page: dict[str, Any] = {
             "type": kind, "id": Path(reference).stem.partition("-")[0], "name": "Compare with the reference",
             "content": "", "showWaveform": False, "enableLooping": True, "reference": f"{folder}/{reference}",
@@ -132,7 +131,7 @@ def _write_abx(out: Path, stimuli: list[Stimulus], rng: np.random.Generator) -> 
     for utterance in dict.fromkeys(s.utterance for s in stimuli):
         mine = [s for s in stimuli if s.utterance == utterance]
         for pair in combinations(mine, 2):
-            if not {s.system for s in pair} & {REFERENCE, BASELINE}:
+            if not {s.system for s in pair} & {RECORDING, BASELINE}:
                 continue
             a, b = pair if rng.random() < 0.5 else pair[::-1]
             is_a = bool(rng.random() < 0.5)

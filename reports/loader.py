@@ -21,7 +21,9 @@ from bench.trial.record import SCHEMA
 from reports.tasks import Task, task_of
 
 BASELINE = "dense-continued"
-NOISY = "noisy input"
+RECORDING, NOISY = "recording", "noisy input"
+BESIDE = {RECORDING: "audio_clean", NOISY: "audio_noisy"}
+"""Audio that an enhancer's record keeps beside what was enhanced."""
 FACTS_OF_A_CLIP = ("condition", "kind", "snr_db")
 NOT_SCORES = {"id", "audio", "reasons", *FACTS_OF_A_CLIP}
 
@@ -186,7 +188,7 @@ def _load(root: Path, folders: list[Path]) -> Study:
 Tagged = tuple[str, str, Path, dict[str, Any]]
 
 
-def _frame(rows: Iterator[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+def _frame(rows: Iterator[dict[str, Any]] | Iterator[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=columns)
 
 
@@ -298,27 +300,31 @@ def _number(value: Any) -> float:
     return float(value) if math.isfinite(value) else math.nan
 
 
-def _scores_of(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+ScoreRow = tuple[str, str, float, str | None]
+"""Utterance, metric key, value, reason: tuples, because studies have hundreds of thousands of them."""
+
+
+def _scores_of(row: dict[str, Any]) -> Iterator[ScoreRow]:
     reasons = row.get("reasons") or {}
     for key, raw in row.items():
         if key in NOT_SCORES or key.startswith("noisy.") or isinstance(raw, str | dict | list):
             continue
         value = _number(raw)
         yield _score(row, key, value, reasons.get(key))
-        if f"noisy.{key}" in row:
+        if f"noisy.{key}" in row and f"gain.{key}" not in row:
             gain = value - _number(row[f"noisy.{key}"])
             yield _score(row, f"gain.{key}", gain, reasons.get(key) or reasons.get(f"noisy.{key}"))
 
 
-def _score(row: dict[str, Any], key: str, value: float, why: object) -> dict[str, Any]:
+def _score(row: dict[str, Any], key: str, value: float, why: object) -> ScoreRow:
     reason = str(why or "no reason recorded") if math.isnan(value) else None
-    return {"utterance": str(row["id"]), "metric": f"quality.{key}", "value": value, "reason": reason}
+    return str(row["id"]), f"quality.{key}", value, reason
 
 
-def _score_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+def _score_rows(tagged: list[Tagged]) -> Iterator[tuple[Any, ...]]:
     for arm, seed, _, record in tagged:
         for row in record.get("utterances") or []:
-            yield from ({"arm": arm, "seed": seed, **score} for score in _scores_of(row))
+            yield from ((arm, seed, *score) for score in _scores_of(row))
 
 
 def _clip_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
@@ -328,10 +334,10 @@ def _clip_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
                 yield {"utterance": str(row["id"]), **{key: row.get(key) for key in FACTS_OF_A_CLIP}}
 
 
-def _reference_rows(systems: dict[str, list[dict[str, Any]]], tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+def _reference_rows(systems: dict[str, list[dict[str, Any]]], tagged: list[Tagged]) -> Iterator[tuple[Any, ...]]:
     for system, rows in systems.items():
         for row in rows:
-            yield from ({"arm": system, **score} for score in _scores_of(row))
+            yield from ((system, *score) for score in _scores_of(row))
     seen: set[str] = set()
     for _, _, _, record in tagged:  # the input is the same for every arm: the first record that has a clip speaks
         for row in record.get("utterances") or []:
@@ -340,8 +346,7 @@ def _reference_rows(systems: dict[str, list[dict[str, Any]]], tagged: list[Tagge
             reasons = row.get("reasons") or {}
             for key in (key for key in row if key.startswith("noisy.") and key != "noisy.audio"):
                 seen.add(row["id"])
-                score = _score(row, key.removeprefix("noisy."), _number(row[key]), reasons.get(key))
-                yield {"arm": NOISY, **score}
+                yield (NOISY, *_score(row, key.removeprefix("noisy."), _number(row[key]), reasons.get(key)))
 
 
 def _curves(tagged: list[Tagged]) -> pd.DataFrame:
@@ -361,10 +366,10 @@ def _curves(tagged: list[Tagged]) -> pd.DataFrame:
     return pd.DataFrame({key: column + [math.nan] * (rows - len(column)) for key, column in columns.items()})
 
 
-def _timing_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
+def _timing_rows(tagged: list[Tagged]) -> Iterator[tuple[Any, ...]]:
     for arm, seed, _, record in tagged:
         for engine, samples in ((record.get("timing") or {}).get("samples_us") or {}).items():
-            yield from ({"arm": arm, "seed": seed, "engine": engine, "sample_us": float(us)} for us in samples)
+            yield from ((arm, seed, engine, float(us)) for us in samples)
 
 
 def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
@@ -374,10 +379,16 @@ def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
 
 
 def _audio_rows(tagged: list[Tagged], root: Path, systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    given: set[tuple[str, str]] = set()
     for arm, seed, folder, record in tagged:
         for row in record.get("utterances") or []:
             if row.get("audio") and (path := _inside(folder, row["audio"])):
                 yield {"arm": arm, "seed": seed, "utterance": str(row["id"]), "path": path}
+            for system, key in BESIDE.items():  # the same beside every arm: the first record that has it speaks
+                name = str(row["id"])
+                if row.get(key) and (system, name) not in given and (path := _inside(folder, row[key])):
+                    given.add((system, name))
+                    yield {"arm": system, "seed": None, "utterance": name, "path": path}
     for system, rows in systems.items():
         for row in rows:
             if row.get("audio") and (path := _inside(root, row["audio"])):

@@ -151,9 +151,12 @@ def _cost_draws(analysis: Analysis, arms: Sequence[str], key: str, draws: int, r
     drawn = np.empty((draws, len(arms)))
     engine = FROM_SAMPLES.get(key, (None, None))[0]
     for i, arm in enumerate(arms):
+        if engine is None:
+            drawn[:, i] = analysis.value(arm, key)
+            continue
         known = [(seed, value) for seed, value in analysis.study.values(arm, key) if not math.isnan(value)]
         values = np.array([value for _, value in known])
-        samples = [analysis.study.samples.get((arm, seed, engine or "")) for seed, _ in known]
+        samples = [analysis.study.samples.get((arm, seed, engine)) for seed, _ in known]
         if all(found is None for found in samples):
             drawn[:, i] = values.mean()
         elif len(values) >= FEWEST_SEEDS:

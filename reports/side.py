@@ -14,7 +14,7 @@ from reports.loader import load_study, load_trial
 
 KEPT = 1
 """Version of the file that `keep` writes."""
-COUNTED = ("size.bytes", "size.entropy")
+COUNTED = ("size.bytes", "size.smallest")
 SPEEDS = ("speed.rtf", "speed.vs_dense")
 
 

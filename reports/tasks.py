@@ -96,7 +96,7 @@ ENHANCER = Task(
     references="noisy input: what the enhancer was given. Every gain is enhanced minus noisy, clip by clip.",
     paper=(
         "quality.si_sdr", "quality.gain.si_sdr", "quality.sdr", "quality.pesq_wb", "quality.estoi",
-        "speed.rtf", "speed.vs_dense", "size.entropy",
+        "speed.rtf", "speed.vs_dense", "size.smallest", "size.compression",
     ),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
+from reports.columns import SMALLEST
 from reports.figures.style import GRID, INK, empty, figure, legend_right, looks, short
 from reports.loader import BASELINE
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, front
@@ -26,8 +27,8 @@ REAL_TIME_IN_SIGHT = 4
 
 
 def size_key(analysis: Analysis) -> str:
-    """The encoding in which arms are compared: entropy-coded where records have it, else the packed file."""
-    return "size.entropy" if analysis.column("size.entropy") else "size.bytes"
+    """What arms are compared in: the smallest encoding where records have several, else the packed file."""
+    return SMALLEST if analysis.column(SMALLEST) else "size.bytes"
 
 
 def throughput_keys(analysis: Analysis) -> list[str]:

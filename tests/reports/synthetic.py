@@ -101,6 +101,9 @@ class StudyFiles:
         if index < self.audio:
             audio = f"audio/{self.ids()[index]}.wav"
             write_wav(folder / audio, index, noise=0.01 + 0.2 * arm.loss, rng=rng)
+            if self.task == "enhancer":
+                write_wav(folder / f"audio/{self.ids()[index]}.clean.wav", index, 0.0, np.random.default_rng(index))
+                write_wav(folder / f"audio/{self.ids()[index]}.noisy.wav", index, 0.5, np.random.default_rng(index))
         if self.task == "enhancer":
             return self._enhanced(arm, index, rng, audio, hard)
         return {
@@ -141,7 +144,9 @@ class StudyFiles:
         }
         return {
             "id": self.ids()[index], "condition": condition, "kind": kind, "snr_db": snr, **after,
-            **{f"noisy.{key}": value for key, value in before.items()}, "reasons": {}, "audio": audio,
+            **{f"noisy.{key}": value for key, value in before.items()},
+            **{f"gain.{key}": after[key] - value for key, value in before.items()}, "reasons": {}, "audio": audio,
+            **{key: f"audio/{self.ids()[index]}.{key[6:]}.wav" for key in ("audio_noisy", "audio_clean") if audio},
         }  # fmt: skip
 
     def _mask(self, arm: Arm, rng: np.random.Generator) -> NDArray[np.bool_] | None:
@@ -223,13 +228,13 @@ class StudyFiles:
             "size.entropy_bound": int8 * 0.75 * density, "size.activation_bytes": 9_800,
             "accel.edge_npu.us": 400 * density, "accel.edge_npu.speedup": 1 / density,
             "accel.dsp.us": 900 * density + 100, "accel.dsp.speedup": 1000 / (900 * density + 100),
-            "vela.bytes": None, "sparsity.achieved": 1 - density,
+            "size.compression": DENSE_BYTES / (int8 * (0.75 * density + 0.01)), "sparsity.achieved": 1 - density,
+            "vela.bytes": None,
         }  # fmt: skip
 
     def references(self) -> None:
         rng = np.random.default_rng(7)
-        if self.task == "enhancer":
-            self._enhancer_references(rng)
+        if self.task == "enhancer":  # what goes in and what should come out stands in every record
             return
         truth = {
             "recording": (4.64, 1.0, 2.98),
@@ -251,17 +256,6 @@ class StudyFiles:
                     }
                 )  # fmt: skip
             systems[system] = rows
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / "references.json").write_text(json.dumps({"systems": systems}), encoding="utf-8")
-
-    def _enhancer_references(self, rng: np.random.Generator) -> None:
-        """Audio alone: the clean speech and the input; scores of the input stand in every record."""
-        systems: dict[str, list[dict[str, Any]]] = {"recording": [], "noisy input": []}
-        for index, name in enumerate(self.ids()[: self.audio]):
-            for system, noise in (("recording", 0.0), ("noisy input", 0.5)):
-                audio = f"references/{system.replace(' ', '-')}/{name}.wav"
-                write_wav(self.root / audio, index, noise, rng)
-                systems[system].append({"id": name, "reasons": {}, "audio": audio})
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / "references.json").write_text(json.dumps({"systems": systems}), encoding="utf-8")
 

@@ -60,7 +60,14 @@ def test_scores_gains_and_sizes_recomputed_by_hand(study: Path, analysis: Analys
             if arm != "dense-continued":
                 of_dense = np.array([row[key] for row in dense])
                 assert float(rows[arm][f"quality.{key}_diff"]) == pytest.approx((after - of_dense).mean(), rel=1e-6)
-        for key in ("size.entropy", "size.f32_bytes", "accel.dsp.speedup", "speed.frame_us", "speed.vs_dense"):
+        for key in (
+            "size.entropy",
+            "size.f32_bytes",
+            "size.compression",
+            "accel.dsp.speedup",
+            "speed.frame_us",
+            "speed.vs_dense",
+        ):
             assert float(rows[arm][key]) == pytest.approx(record["metrics"][key], rel=1e-9)
         assert rows[arm]["vela.bytes"] == "" if "vela.bytes" in rows[arm] else True
         sparsity = record["metrics"]["sparsity.achieved"]
@@ -109,10 +116,10 @@ def test_missing_scores_of_either_side_are_counted(study: Path, tmp_path: Path) 
     root = Path(shutil.copytree(study, tmp_path / "copy", ignore=shutil.ignore_patterns("report", "audio")))
 
     def drop(record: dict[str, Any]) -> None:
-        record["utterances"][0]["si_sdr"] = None
-        record["utterances"][0]["reasons"] = {"si_sdr": "the clean speech is silent"}
-        record["utterances"][1]["noisy.si_sdr"] = None
-        record["utterances"][1]["reasons"] = {"noisy.si_sdr": "the input is silent"}
+        for row, key in ((0, "si_sdr"), (0, "gain.si_sdr"), (1, "noisy.si_sdr"), (1, "gain.si_sdr")):
+            record["utterances"][row][key] = None
+        record["utterances"][0]["reasons"] = dict.fromkeys(("si_sdr", "gain.si_sdr"), "the clean speech is silent")
+        record["utterances"][1]["reasons"] = dict.fromkeys(("noisy.si_sdr", "gain.si_sdr"), "the input is silent")
 
     edit_record(folder_of(root, "unit-s50"), drop)
     found = analyse(load_study(root))

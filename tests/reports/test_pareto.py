@@ -99,14 +99,16 @@ def test_few_utterances_call_no_front(tmp_path: Path) -> None:
 def test_enhancer_fronts_use_memory_and_throughput(tmp_path: Path) -> None:
     root = StudyFiles(tmp_path, utterances=16, audio=0, task="enhancer").write(ENHANCER_ARMS)
     analysis = analyse(load_study(root))
-    assert size_key(analysis) == "size.entropy"
+    assert size_key(analysis) == "size.smallest"
     size = data_size(analysis)
     best = size[(size["metric"] == "quality.si_sdr") & (size["front"] == FRONTIER)]
     assert set(best["arm"]) == {"dense-continued", "weight-1x1-s90"}
     assert set(data_throughput(analysis)["key"]) == {"accel.dsp.speedup", "accel.edge_npu.speedup"}
     assert set(data_rtf(analysis)["metric"]) == {"quality.si_sdr", "quality.pesq_wb"}
+    assert analysis.value("unit-s50", "size.smallest") == analysis.value("unit-s50", "size.entropy")
     edit_record(folder_of(root, "unit-s50"), lambda record: record["metrics"].update({"size.entropy": None}))
-    assert "unit-s50" not in set(data_size(analyse(load_study(root)))["arm"])
+    without = analyse(load_study(root))
+    assert without.value("unit-s50", "size.smallest") == without.value("unit-s50", "size.blocks")
 
 
 @given(st.integers(2, 6), st.integers(3, 9), st.integers(0, 2**32 - 1))
