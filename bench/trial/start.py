@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from bench.data.audio import FloatArray
 from bench.data.mixtures import Pair, evenly
 from bench.errors import LanewiseError
 from bench.learn.enhancer_task import enhancer_task
-from bench.learn.noisy import training_mixtures
+from bench.learn.noisy import TrainingMixtures, training_mixtures
 from bench.learn.task import Task, vocoder
 from bench.models import checkpoint
 from bench.models.enhancer import Enhancer
 from bench.models.quantised import Quantisation, QuantisedEnhancer, quantise
 from bench.trial import dense
 from bench.trial.context import Trial
+from bench.trial.corpus import load_mixtures
 
 _CALIBRATION_STEP = 10**6
 """Of the batches from which static ranges are set: beyond every arm's own."""
@@ -68,7 +70,8 @@ def _vocoder(trial: Trial) -> Start:
 
 def _enhancer(trial: Trial) -> Start:
     train, seed = trial.config.train, trial.config.seed.recover
-    source = training_mixtures(trial.mixtures, train.seconds, train.batch)
+    data = trial.config.data
+    source = _source(data.corpus, data.noise, trial.mixtures.content_hash, train.seconds, train.batch)
     model = in_arithmetic(trial, checkpoint.load_enhancer(checkpoint_path(trial.config.model.init, "enhancer"))[0])
     if isinstance(model, QuantisedEnhancer):
         model.calibrate(torch.from_numpy(source(_CALIBRATION_STEP, seed)[0]))
@@ -85,6 +88,11 @@ def _audible(pair: Pair) -> tuple[FloatArray, FloatArray]:
     if not noisy.any() or not clean.any():
         raise LanewiseError(f"{pair.id}: silent, so that its SI-SDR is not defined; take it out of the recordings")
     return noisy, clean
+
+
+@lru_cache(maxsize=1)  # every recording at five speeds: half a gigabyte of the embedded ones, which arms share
+def _source(spec: str, noise: str, content: str, seconds: float, batch: int) -> TrainingMixtures:
+    return training_mixtures(load_mixtures(spec, noise), seconds, batch)
 
 
 def in_arithmetic(trial: Trial, model: Enhancer) -> Enhancer:
