@@ -24,7 +24,7 @@ from bench.trial.context import OnStep, StopEarly
 from bench.trial.files import atomic_path, read_json
 from bench.trial.identity import adopt
 from bench.trial.provenance import provenance
-from bench.trial.record import UTTERANCE_METRICS, Record, aggregate, empty_metrics
+from bench.trial.record import Record, aggregate, empty_metrics, utterance_metrics
 from bench.trial.timing import LATER
 
 if TYPE_CHECKING:
@@ -108,17 +108,18 @@ def _steps(config: TrialConfig, folder: Path, number: int, on_step: OnStep | Non
 
 def _judge(record: Record, config: TrialConfig, total: float) -> None:
     record.metrics |= {"valid.loss": total, "size.bytes": round(1e6 * (1 - (config.prune.sparsity or 0.0)))}
+    scores = utterance_metrics(config.task)
     record.utterances = [
         {
             "id": f"clip-{clip}",
-            **dict.fromkeys(UTTERANCE_METRICS),
-            "nll_bits": total + 0.01 * _unit(f"{config_hash(config)} clip {clip}"),
-            "reasons": dict.fromkeys(UTTERANCE_METRICS[1:], "a rehearsal"),
+            **dict.fromkeys(scores),
+            scores[0]: total + 0.01 * _unit(f"{config_hash(config)} clip {clip}"),
+            "reasons": dict.fromkeys(scores[1:], "a rehearsal"),
             "audio": None,
         }
         for clip in range(_CLIPS)
     ]
-    metrics, reasons = aggregate(record.utterances, config.seed.recover)
+    metrics, reasons = aggregate(record.utterances, config.seed.recover, config.task)
     record.metrics |= metrics
     record.reasons |= reasons
 

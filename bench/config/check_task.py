@@ -104,6 +104,8 @@ def check_task(config: TrialConfig, complain: Findings) -> None:
 def _check_quant(config: TrialConfig, complain: Findings) -> None:
     if config.quant.kind == "int8" and config.pack.format != "int8":
         complain("pack.format", f"got {config.pack.format!r}, but the arm learns int8 (quant.kind); set it to int8")
+    if config.quant.kind == "none" and config.pack.format == "int8":
+        complain("pack.format", "got 'int8', but the arm learns float32 (quant.kind); set quant.kind to int8 as well")
     if config.pack.format == "bf16":
         complain("pack.format", "got 'bf16', which an enhancer is not packed in; use f32 or int8")
     if config.quant.kind == "none" and config.quant != Quant():

@@ -103,9 +103,14 @@ def score(trial: Trial, arm: "Arm") -> Rows:
     return rows
 
 
-def _enhancement(trial: Trial, arm: "Arm") -> Callable[[FloatArray], FloatArray]:
+def in_engine(trial: Trial) -> bool:
+    """Say whether the engine computes in the integers that the arm has learned; else the packed model is their twin."""
     quant = trial.config.quant
-    if (quant.weights, quant.activations) == ("channel", "dynamic"):
+    return (quant.weights, quant.activations) == ("channel", "dynamic")
+
+
+def _enhancement(trial: Trial, arm: "Arm") -> Callable[[FloatArray], FloatArray]:
+    if in_engine(trial):
         from bench.engine.enhancer import Enhancer
 
         return Enhancer(trial.folder / packing.MODEL, trial.isa).enhance

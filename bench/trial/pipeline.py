@@ -75,7 +75,12 @@ def _enhancer(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> 
             record.metrics |= stage("vela", lambda: enhancing.compiled(arm), compiler=vela.version())
         except LanewiseError as error:  # an extra that is not installed, say
             record.reasons |= dict.fromkeys(enhancing.VELA, str(error))
-    timing.time_model(trial, arm, stage, record)
+    if enhancing.in_engine(trial):
+        timing.time_model(trial, arm, stage, record)
+    else:
+        timing.leave_out(
+            record, trial.config.task, "the engine's int8 has a scale for each row and dynamic activations"
+        )
     drawn = stage("enhancer-pictures", lambda: enhancing.draw(trial, arm, rows), kept=[row["audio"] for row in rows])
     record.artifacts |= drawn
 

@@ -40,7 +40,12 @@ def time_model(trial: Trial, arm: "Arm", stage: Stage, record: Record) -> None:
             record.timing = timed["timing"]
             record.tags["lanewise.timing_verdict"] = timed["timing"]["verdict"]
             return
-    record.reasons |= {f"speed.{name}": why for name in METRICS[trial.config.task]}
+    leave_out(record, trial.config.task, why)
+
+
+def leave_out(record: Record, task: str, why: str) -> None:
+    """Say why there is no timing."""
+    record.reasons |= {f"speed.{name}": why for name in METRICS[task]}
     record.tags["lanewise.timing_verdict"] = f"not timed: {why}"
 
 

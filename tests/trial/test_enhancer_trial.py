@@ -120,12 +120,14 @@ def test_float_arms_say_what_only_integers_have(folder: dict[str, Path], tmp_pat
 def test_integers_that_the_engine_does_not_have_are_judged_in_torch(folder: dict[str, Path], tmp_path: Path) -> None:
     record = trial(folder, tmp_path, "quant.weights=tensor", "quant.activations=static")
     assert all(row["si_sdr"] is not None for row in record.utterances)
+    assert "a scale for each row" in record.reasons["speed.rtf"]
 
 
 @pytest.mark.parametrize(
     ("change", "key", "message"),
     [
         ("pack.format=f32", "pack.format", "set it to int8"),
+        ("quant.kind=none", "pack.format", "set quant.kind"),
         ("quant.kind=none quant.weights=tensor", "quant.kind", "mean nothing"),
         ("model.init=dense", "model.init", "train-enhancer"),
         ("model.init=shiped", "model.init", "no such checkpoint"),
