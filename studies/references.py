@@ -31,7 +31,8 @@ _NO_NLL = "no model, hence no likelihood"
 def ensure_references(config: TrialConfig, folder: StudyFolder) -> Path:
     """Write `references.json` unless it is there for the same recordings, checkpoint, clips and metrics' packages.
 
-    A file that cannot be read is written again. Returns its path.
+    A file that cannot be read is written again. Returns its path; of a study without sound metrics there is none, as
+    reference systems have no likelihood.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ def ensure_references(config: TrialConfig, folder: StudyFolder) -> Path:
     """
     from bench.trial import corpus
 
+    if not config.measure.metrics:
+        return folder.references
     recordings = corpus.load(config.data.corpus, folder.cache)
     ids = recordings.ids("test", config.measure.test_clips)
     inputs = {

@@ -11,7 +11,7 @@ from bench.config.matrices import EnhancerShape
 from bench.data.audio import FloatArray
 from bench.learn.enhancement import Sums, batch_loss, si_sdr_db
 from bench.learn.enhancer_loss import LOSSES
-from bench.learn.fit import device_of
+from bench.learn.fit import DivergedError, device_of
 from bench.learn.noisy import TrainingMixtures
 from bench.learn.task import Task
 from bench.models.enhancer import Enhancer
@@ -55,7 +55,13 @@ def enhancer_task(model: Enhancer, source: TrainingMixtures, valid: Sequence[Sum
 
 @torch.no_grad()
 def minus_improvement_db(model: nn.Module, clips: Sequence[Sums]) -> float:
-    """Minus the mean improvement of SI-SDR in dB over the noisy clips, enhanced by a model in whatever arithmetic."""
+    """Minus the mean improvement of SI-SDR in dB over the noisy clips, enhanced by a model in whatever arithmetic.
+
+    Raises
+    ------
+    DivergedError
+        The model enhances a clip to silence or to what is no number.
+    """
     assert isinstance(model, Enhancer)
     gains: list[float] = []
     order = sorted(clips, key=lambda clip: len(clip[0]))  # clips of like length together: little is padded
@@ -68,6 +74,8 @@ def minus_improvement_db(model: nn.Module, clips: Sequence[Sums]) -> float:
             si_sdr_db(clean, out[: len(clean)]) - si_sdr_db(clean, noisy)
             for (noisy, clean), out in zip(part, enhanced, strict=True)
         ]
+    if not np.isfinite(gains).all():
+        raise DivergedError("a validation clip is enhanced to silence, or to what is no number: training diverged")
     return -float(np.mean(gains))
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from bench.config.checkpoints import checkpoint_path
-from bench.data.mixtures import evenly
+from bench.data.audio import FloatArray
+from bench.data.mixtures import Pair, evenly
+from bench.errors import LanewiseError
 from bench.learn.enhancer_task import enhancer_task
 from bench.learn.noisy import training_mixtures
 from bench.learn.task import Task, vocoder
@@ -70,11 +72,19 @@ def _enhancer(trial: Trial) -> Start:
     model = in_arithmetic(trial, checkpoint.load_enhancer(checkpoint_path(trial.config.model.init, "enhancer"))[0])
     if isinstance(model, QuantisedEnhancer):
         model.calibrate(torch.from_numpy(source(_CALIBRATION_STEP, seed)[0]))
-    valid = [pair.load() for pair in evenly(trial.mixtures.valid, trial.config.measure.valid_clips)]
+    valid = [_audible(pair) for pair in evenly(trial.mixtures.valid, trial.config.measure.valid_clips)]
     task = enhancer_task(model, source, valid, train.loss, seed)
     return Start(
         model.train(), task, lambda path, meta: checkpoint.save_enhancer(path, model, meta), asdict(model.arch)
     )
+
+
+def _audible(pair: Pair) -> tuple[FloatArray, FloatArray]:
+    """Return the noisy and clean samples of a validation clip, of which the improvement of SI-SDR is defined."""
+    noisy, clean = pair.load()
+    if not noisy.any() or not clean.any():
+        raise LanewiseError(f"{pair.id}: silent, so that its SI-SDR is not defined; take it out of the recordings")
+    return noisy, clean
 
 
 def in_arithmetic(trial: Trial, model: Enhancer) -> Enhancer:

@@ -10,7 +10,7 @@ from bench.learn.arm import ArmPlan, ArmResult, Pruning, train_arm
 from bench.learn.enhancement import si_sdr_db
 from bench.learn.enhancer_loss import LOSSES
 from bench.learn.enhancer_task import enhancer_task, minus_improvement_db
-from bench.learn.fit import Optimisation
+from bench.learn.fit import DivergedError, Optimisation
 from bench.learn.task import Task
 from bench.models.enhancer import Cell, Enhancer, EnhancerArch
 from bench.models.quantised import Quantisation, QuantisedEnhancer, quantise
@@ -55,6 +55,15 @@ def test_validation_is_the_mean_over_clips_enhanced_one_by_one(integers: bool) -
             for noisy, clean in clips
         ]
     assert minus_improvement_db(model, clips) == pytest.approx(-float(np.mean(gains)), abs=1e-3)
+
+
+@torch.no_grad()
+def test_a_model_that_only_gives_silence_has_diverged() -> None:
+    model = network(integers=True).eval()
+    model.mask.weight.zero_()
+    model.mask.bias.fill_(-30)  # rounds to a mask of 0
+    with pytest.raises(DivergedError, match="silence"), np.errstate(all="ignore"):
+        minus_improvement_db(model, [stretch(0, 1, 1500)])
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -211,3 +211,12 @@ def test_references_are_made_again_for_another_checkpoint_of_the_same_name(
     folder.references.write_text("{")
     assert distance() > first
     assert len(made) == 3
+
+
+def test_a_study_without_sound_metrics_has_no_reference_systems(ran: tuple[Path, StudyFolder]) -> None:
+    from bench.config.load import from_dict
+    from studies import references
+
+    _, folder = ran
+    config = from_dict({"measure": {"metrics": []}})
+    assert not references.ensure_references(config, folder).exists()

@@ -151,6 +151,21 @@ def test_bad_settings_are_named(folder: dict[str, Path], change: str, key: str, 
     ), caught.value
 
 
+def test_silent_validation_speech_is_named_before_anything_is_trained(folder: dict[str, Path], tmp_path: Path) -> None:
+    time = np.arange(12_000) / 16_000
+    for name in ("p1_1", "p2_1", "p3_silent"):
+        clean = 0.1 * np.sin(900 * time) * (name != "p3_silent")
+        for part in ("trainset_28spk", "testset"):
+            for kind, audio in (("clean", clean), ("noisy", clean + 0.01 * np.cos(5000 * time))):
+                path = tmp_path / "vb" / f"{kind}_{part}_wav" / f"{name}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, audio, 16_000)
+    setting = ("data.noise=embedded", f"data.corpus=voicebank:{tmp_path / 'vb'}")
+    record = run_trial(config(folder, *setting), tmp_path / "out")
+    assert record.state == "failed"
+    assert "trainset_28spk.p3_silent: silent" in str(record.reason)
+
+
 def test_a_start_that_computes_in_integers_stays_so(folder: dict[str, Path]) -> None:
     start = f"model.init={folder['init'].with_name('integers.safetensors')}"
     with pytest.raises(ConfigError, match="computes in int8; set it to int8"):
