@@ -189,7 +189,8 @@ def quality_columns(task: Task) -> list[Column]:
                    column.decimals, f"Enhanced minus noisy input. {column.help}")
             for column in columns
         ]  # fmt: skip
-    columns.sort(key=lambda column: column.key != task.primary)  # stable: the rest stays in order
+    first = (task.primary, f"quality.gain.{task.primary.removeprefix('quality.')}")
+    columns.sort(key=lambda column: first.index(column.key) if column.key in first else len(first))  # stable
     return _with_minor(columns)
 
 
@@ -199,4 +200,7 @@ def _gain(label: str) -> str:
 
 
 def _with_minor(columns: list[Column]) -> list[Column]:
-    return [replace(column, minor=column.key in _MINOR) for column in columns]
+    return [
+        replace(column, minor=column.key in _MINOR or (column.key.startswith("accel.") and column.key.endswith(".us")))
+        for column in columns
+    ]

@@ -181,8 +181,10 @@ def _memory(analysis: Analysis) -> Iterator[Sentence]:
     """For a small device: the gain over the input, and the smallest file at which the sound is on a par."""
     gain = analysis.estimates.get((BASELINE, f"quality.gain.{analysis.primary.removeprefix('quality.')}"))
     if gain is not None and gain.n:
-        between = "" if math.isnan(gain.ci_low) else f" (95 % interval {gain.ci_low:.2f} to {gain.ci_high:.2f})"
-        text = f"{BASELINE} raises the {analysis.task.word} of the noisy input by {gain.value:.2f} {analysis.task.unit}"
+        between = "" if math.isnan(gain.ci_low) else f" (95 % interval {gain.ci_low:+.2f} to {gain.ci_high:+.2f})"
+        text = (
+            f"{BASELINE} changes the {analysis.task.word} of its noisy input by {gain.value:+.2f} {analysis.task.unit}"
+        )
         yield Sentence("detail", f"{text}{between}.")
     pruned = {arm: smallest(analysis, arm) for arm in analysis.arms if analysis.is_pruned(arm)}
     found = {arm: size for arm, size in pruned.items() if size is not None}
@@ -242,8 +244,9 @@ def _missing(analysis: Analysis) -> Iterator[Sentence]:
     if failed:
         counts = _listed([f"{arm} ({n})" for arm, n in failed.items()])
         yield Sentence("missing", f"Scores missing: {counts}; their pairs are dropped, not counted as zero.")
-    if analysis.unmeasured:
-        named = _listed([f"{key.removeprefix('quality.')} ({why})" for key, why in analysis.unmeasured.items()])
+    unmeasured = {key.removeprefix("quality."): why for key, why in analysis.unmeasured.items() if ".gain." not in key}
+    if unmeasured:
+        named = _listed([f"{name} ({why})" for name, why in unmeasured.items()])
         yield Sentence("missing", f"Not measured: {named}.")
     for key, what in (("timing.cpu", "CPUs"), ("timing.isa", "ISAs")):
         different = sorted({str(value) for value in analysis.study.trials[key].dropna()})

@@ -32,9 +32,9 @@ def size_key(analysis: Analysis) -> str:
 
 
 def throughput_keys(analysis: Analysis) -> list[str]:
-    """Speed-ups by the stated accelerator models, four at most; without any, the measured speed-up."""
+    """Speed-ups by the stated accelerator models, eight at most; without any, the measured speed-up."""
     keys = [c.key for c in analysis.columns if c.key.startswith("accel.") and c.key.endswith(".speedup")]
-    return keys[:4] or ["speed.vs_dense"]
+    return keys[:8] or ["speed.vs_dense"]
 
 
 def data_rtf(analysis: Analysis) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def _draw(
         return empty(nothing)
     panels = [group for _, group in points.groupby(["key", "metric"], sort=False)]
     one_axis = points["key"].nunique() == 1
-    with figure(7.6, 3.1 * len(panels)) as drawn:
+    with figure(7.6, (3.1 if len(panels) <= 2 else 2.2) * len(panels)) as drawn:
         grid = drawn.subplots(len(panels), 1, squeeze=False, sharex=one_axis)[:, 0]
         for number, (axes, mine) in enumerate(zip(grid, panels, strict=True)):
             axes.set_xscale("log")

@@ -6,7 +6,7 @@ read says it all. A point below the line is faster than its bytes can be read: a
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.analysis import Analysis
 from reports.figures.style import INK, PALETTE, empty, figure, legend_right, looks, short
@@ -59,6 +59,7 @@ def draw(analysis: Analysis) -> Figure:
             )  # fmt: skip
             mark.set_gid(f"point-{numbers[arm]}-limit")
         for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("time to read the product's bytes, µs")

@@ -86,6 +86,7 @@
         });
         player.querySelector(".score").addEventListener("input", (event) => {
           player.dataset.score = event.target.value;
+          player.dataset.shown = player.querySelector(".name").textContent;
           player.querySelector("output").textContent = event.target.value;
         });
       }
@@ -260,22 +261,21 @@
     }
   });
 
-  // Votes: shown to be copied, and downloaded where the frame allows it.
+  // Votes: downloaded where the frame allows it, and shown to be copied; what is shown does not end the blindness.
   const cell = (text) => {
     const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;  // a spreadsheet must not take a name for a formula
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   document.getElementById("votes").addEventListener("click", () => {
-    const lines = ["utterance,system,shown_as,score"];
-    for (const row of rows) for (const player of row.playable) if (player.dataset.score !== undefined) {
-      const label = player.querySelector(".name").textContent;
-      lines.push([row.section.dataset.name, names.get(player) ?? label, label, player.dataset.score].map(cell).join(","));
-    }
+    const csv = (hidden) => rows.flatMap((row) => row.playable.filter((player) => player.dataset.score !== undefined).map((player) => [
+      row.section.dataset.name, hidden ? "(blind)" : names.get(player) ?? player.querySelector(".name").textContent,
+      player.dataset.shown, player.dataset.score,
+    ])).reduce((text, vote) => text + vote.map(cell).join(",") + "\n", "utterance,system,shown_as,score\n");
     const ballot = document.getElementById("ballot");
     ballot.hidden = false;
-    ballot.value = lines.join("\n") + "\n";
+    ballot.value = csv(page.classList.contains("blind"));
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([ballot.value], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([csv(false)], { type: "text/csv" }));
     link.download = "votes.csv";
     link.click();
   });

@@ -154,15 +154,18 @@ def test_blind_mode_hides_names_and_votes_name_them(page: Page) -> None:
     page.run("window.saved = []")
     page.run("HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download, this.href]); }; 0")
     page.run("document.getElementById('votes').click()")
-    ballot = page.run("document.getElementById('ballot').value").splitlines()
+    ballot = "document.getElementById('ballot').value"
     second = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
+    assert page.run(ballot).splitlines()[1].endswith(f",(blind),{second},73"), "what is shown keeps the names"
+    assert page.run(f"getComputedStyle({SPOKEN}.querySelector('canvas')).display") == "none"
     page.run("document.getElementById('listen').scrollIntoView({behavior: 'instant'})")
-    page.wait(f"{SPOKEN}.dataset.drawn")
     page.screenshot("blind", whole=False)
     page.run("document.getElementById('blind').click()")
+    page.run("document.getElementById('votes').click()")
     name = page.run(f"{SPOKEN}.querySelectorAll('.name')[1].textContent")
-    assert ballot[0] == "utterance,system,shown_as,score"
-    assert ballot[1].endswith(f",{name},{second},73")
+    header, vote = page.run(ballot).splitlines()
+    assert header == "utterance,system,shown_as,score"
+    assert vote.endswith(f",{name},{second},73")
     assert page.run("window.saved[0][0]") == "votes.csv"
     assert page.run("window.saved[0][1].startsWith('blob:')")
 

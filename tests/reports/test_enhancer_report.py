@@ -41,7 +41,7 @@ def test_the_headline_speaks_of_decibels_and_bytes(analysis: Analysis) -> None:
     assert "non-inferior to (within 0.1 dB of) dense-continued is weight-1x1-s90." in words
     assert "Of the pruned arms weight-1x1-s90 has the highest SI-SDR." in words
     assert re.search(r"higher than that of random-16x4-s80 \(95 % interval \+2\.\d", words)
-    assert "raises the SI-SDR of the noisy input by 6." in words
+    assert "changes the SI-SDR of its noisy input by +6." in words
     assert "kB as entropy-coded" in words
     assert "NLL" not in words
     assert " bit" not in words
