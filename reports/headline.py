@@ -148,7 +148,7 @@ def _short(analysis: Analysis) -> Iterator[Sentence]:
         text = f"This study is short: its arms were trained for {budget} steps. " + (
             "It shows that the path works, not which structure is best; studies/paper.yaml is the real test."
             if analysis.task.name == "vocoder"
-            else "What pruning costs falls with more of them (base.train.steps)."
+            else "What pruning costs falls with more of them (train.steps)."
         )
         yield Sentence("caution", text)
 
