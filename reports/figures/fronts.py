@@ -14,11 +14,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
 from reports.columns import SMALLEST
-from reports.figures.style import GRID, INK, empty, figure, legend_right, looks, short
+from reports.figures.style import GRID, INK, empty, figure, looks, short
 from reports.loader import BASELINE
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, front
 
-MOST_IN_LEGEND = 20
+MOST_IN_LEGEND = 32
 MOST_NAMED = 80
 """Points drawn one by one, so that each can be pointed at; of more, dominated ones are drawn as one cloud."""
 RTF = "speed.rtf"
@@ -103,7 +103,7 @@ def _draw(
                 x_axis(axes, points if one_axis else mine)
         handles, labels = grid[0].get_legend_handles_labels()
         if len(labels) <= MOST_IN_LEGEND:
-            legend_right(grid[0], handles, labels)
+            drawn.legend(handles, labels, loc="outside right upper", handlelength=1.4)
         return drawn
 
 
