@@ -4,6 +4,7 @@ Shapes of `bench.models` without torch, which would take seconds to import for t
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class VocoderShape:
 class EnhancerShape:
     """Shape of an enhancer, as far as prunable matrices show it; defaults are those of a model trained here."""
 
-    cell: str = "lstm"
+    cell: Literal["lstm", "gru"] = "lstm"
     hidden: int = 256
     depth: int = 2
     fc: int = 128

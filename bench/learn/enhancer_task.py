@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.config.matrices import EnhancerShape
 from bench.data.audio import FloatArray
 from bench.learn.enhancement import Sums, batch_loss, si_sdr_db
 from bench.learn.enhancer_loss import LOSSES
 from bench.learn.fit import DivergedError, device_of
 from bench.learn.noisy import TrainingMixtures
 from bench.learn.task import Task
-from bench.models.enhancer import Enhancer
+from bench.models.enhancer import Enhancer, matrices
 from bench.models.quantised import QuantisedEnhancer
 
 _BATCH = 32
@@ -37,9 +36,7 @@ def enhancer_task(model: Enhancer, source: TrainingMixtures, valid: Sequence[Sum
     seed
         Decides the mixtures.
     """
-    arch = model.arch
-    shape = EnhancerShape(arch.cell, arch.hidden, arch.layers, arch.fc, arch.mels)
-    matrices = {name: (matrix.state_key, matrix.gates) for name, matrix in shape.matrices().items()}
+    named = matrices(model.arch)
     return Task(
         batches=lambda step: source(step, seed),
         loss=batch_loss(loss),
@@ -47,9 +44,9 @@ def enhancer_task(model: Enhancer, source: TrainingMixtures, valid: Sequence[Sum
         distil=partial(_distil, loss=loss),
         fresh=_fresh,
         inputs=_inputs,
-        matrices=matrices,
-        recurrent=frozenset(key for name, (key, _) in matrices.items() if name.endswith(".recurrent")),
-        layers=shape.layers(),
+        matrices=named,
+        recurrent=frozenset(key for name, (key, _) in named.items() if name.endswith(".recurrent")),
+        layers=model.arch.shape.layers(),
     )
 
 

@@ -88,13 +88,7 @@ def enhancer_cost(device: Accelerator, model: QuantisedEnhancer, dense: Enhancer
 
 def matrix_shapes(arch: EnhancerArch) -> dict[str, tuple[int, int]]:
     """(rows, cols) of every matrix by public name."""
-    shapes: dict[str, tuple[int, int]] = {}
-    width = arch.mels
-    for name, (key, gates) in matrices(arch).items():
-        if key.startswith("rnn."):
-            shapes[name] = gates * arch.hidden, arch.hidden if key.endswith("w_hh") else width
-            width = arch.hidden if key.endswith("w_hh") else width
-    return shapes | {"fc.hidden": (arch.fc, arch.hidden), "fc.mask": (arch.mels, arch.fc)}
+    return {name: matrix.shape for name, matrix in arch.shape.matrices().items()}
 
 
 def _time(device: Accelerator, products: list[tuple[int, int]]) -> tuple[int, int, int, Literal["sram", "flash"]]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.config.matrices import EnhancerShape
 from bench.data.features import hz_to_mel, mel_to_hz
 
 Cell = Literal["lstm", "gru"]
@@ -48,6 +49,11 @@ class EnhancerArch:
         return (self.hidden,) * self.layers if self.kept is None else self.kept
 
     @property
+    def shape(self) -> EnhancerShape:
+        """Its prunable matrices and hidden units, before any of them was pruned."""
+        return EnhancerShape(self.cell, self.hidden, self.layers, self.fc, self.mels)
+
+    @property
     def latency_ms(self) -> float:
         """Algorithmic latency: a sample leaves with the last window that covers it, `n_fft` samples after it came."""
         return 1e3 * self.n_fft / self.sample_rate_hz
@@ -64,12 +70,7 @@ class EnhancerArch:
 
 def matrices(arch: EnhancerArch) -> dict[str, tuple[str, int]]:
     """Prunable matrices: public name -> (state-dict key, stacked gates)."""
-    gates = GATES[arch.cell]
-    names: dict[str, tuple[str, int]] = {}
-    for layer in range(arch.layers):
-        names[f"rnn{layer + 1}.input"] = (f"rnn.{layer}.w_ih", gates)
-        names[f"rnn{layer + 1}.recurrent"] = (f"rnn.{layer}.w_hh", gates)
-    return names | {"fc.hidden": ("fc.weight", 1), "fc.mask": ("mask.weight", 1)}
+    return {name: (matrix.state_key, matrix.gates) for name, matrix in arch.shape.matrices().items()}
 
 
 MATRICES = matrices(EnhancerArch())

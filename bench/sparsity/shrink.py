@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.config.matrices import EnhancerShape, Layer, unit_layers
+from bench.config.matrices import Layer, unit_layers
 from bench.errors import UsageError
 from bench.models.enhancer import Enhancer
 from bench.models.quantised import QuantisedEnhancer
@@ -83,7 +83,7 @@ def shrink_enhancer(model: Enhancer, masks: Mapping[str, Tensor]) -> Enhancer:
         If the masks keep only a part of some unit.
     """
     arch = model.arch
-    layers = EnhancerShape(arch.cell, arch.hidden, arch.layers, arch.fc, arch.mels).layers()
+    layers = arch.shape.layers()
     shapes = {key: (int(mask.shape[0]), int(mask.shape[1])) for key, mask in masks.items()}
     groups = UnitGroups(shapes, layers, list(shapes))
     flags = groups.reduce(masks)

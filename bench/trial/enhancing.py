@@ -89,7 +89,8 @@ def score(trial: Trial, arm: "Arm") -> Rows:
     """
     pairs = test_pairs(trial)
     enhance = _enhancement(trial, arm)
-    made = {pair.id: (*pair.load(), enhance(pair.load()[0])) for pair in pairs}
+    loaded = {pair.id: pair.load() for pair in pairs}
+    made = {name: (noisy, clean, enhance(noisy)) for name, (noisy, clean) in loaded.items()}
     after = _scores(trial, {name: (clean, enhanced) for name, (_, clean, enhanced) in made.items()})
     before = _noisy_scores(trial, {name: (clean, noisy) for name, (noisy, clean, _) in made.items()})
     count = min(trial.config.measure.audio_clips, len(pairs))
@@ -184,7 +185,7 @@ def whole_arch(trial: Trial, arm: "Arm") -> "EnhancerArch":
         return EnhancerArch(**arm.arch)
     shape = architecture_of("shipped", "enhancer")
     assert isinstance(shape, EnhancerShape)
-    return EnhancerArch(shape.cell, shape.hidden, shape.depth, shape.fc, shape.mels)  # type: ignore[arg-type]
+    return EnhancerArch(shape.cell, shape.hidden, shape.depth, shape.fc, shape.mels)
 
 
 def weigh(trial: Trial, arm: "Arm") -> dict[str, float]:

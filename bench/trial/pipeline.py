@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from bench.config.schema import TrialConfig
 from bench.digest import file_sha256
 from bench.errors import LanewiseError
-from bench.measure import accelerator, vela
 from bench.measure.sound.registry import packages
 from bench.trial import enhancing, int8, judging, learning, packing, pictures, timing
 from bench.trial.context import Trial
@@ -51,6 +50,8 @@ def run_stages(trial: Trial, record: Record) -> None:
 
 
 def _enhancer(trial: Trial, arm: "Arm", stage: timing.Stage, record: Record) -> None:
+    from bench.measure import accelerator, vela
+
     packed = stage("enhancer-pack", lambda: enhancing.pack(trial, arm))
     _packed(packed, record)
     if packed["as_dense"]:
