@@ -28,7 +28,8 @@ def command(model: Path, source: Path, out: Path, isa: str | None, as_json: bool
       lanewise enhance enhancer.lwm noisy.wav clean.wav
       lanewise enhance enhancer.lwm noisy.wav clean.wav --isa avx2 --json
     """
-    from bench.data.audio import read_wav, write_wav
+    from bench.cli.wav import write_fitted
+    from bench.data.audio import read_wav
     from bench.engine import Enhancer
 
     enhancer = Enhancer(model, isa)
@@ -38,11 +39,7 @@ def command(model: Path, source: Path, out: Path, isa: str | None, as_json: bool
     begin = time.perf_counter()
     speech = enhancer.enhance(audio)
     seconds = time.perf_counter() - begin
-    peak = float(abs(speech).max())
-    if peak > 1.0:  # 16-bit files end at full scale; scaling the whole keeps the sound, and is said
-        click.echo(f"{out}: peak {peak:.3f} is beyond full scale; the whole file was scaled to fit", err=True)
-        speech = speech / peak
-    write_wav(out, speech, rate)
+    peak = write_fitted(out, speech, rate)
     audio_seconds = len(speech) / rate
     if as_json:
         row = {

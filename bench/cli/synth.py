@@ -32,7 +32,8 @@ def command(
       lanewise synth model.lwm recording.wav speech.wav
       lanewise synth model.lwm recording.wav speech.wav --isa avx2 --seed 3 --json
     """
-    from bench.data.audio import read_wav, write_wav
+    from bench.cli.wav import write_fitted
+    from bench.data.audio import read_wav
     from bench.data.features import SAMPLE_RATE_HZ, log_mel
     from bench.engine import Vocoder
 
@@ -42,11 +43,7 @@ def command(
     begin = time.perf_counter()
     speech = vocoder.synthesize(log_mel(audio), seed=seed, temperature=temperature)
     seconds = time.perf_counter() - begin
-    peak = float(abs(speech).max())
-    if peak > 1.0:  # 16-bit files end at full scale; scaling the whole keeps the sound, and is said
-        click.echo(f"{out}: peak {peak:.3f} is beyond full scale; the whole file was scaled to fit", err=True)
-        speech = speech / peak
-    write_wav(out, speech, SAMPLE_RATE_HZ)
+    peak = write_fitted(out, speech, SAMPLE_RATE_HZ)
     audio_seconds = len(speech) / SAMPLE_RATE_HZ
     if as_json:
         row = {
