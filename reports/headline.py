@@ -8,6 +8,7 @@ from reports.analysis import Analysis
 from reports.columns import NOT_DEPLOYABLE, Column
 from reports.compare import Difference, difference, differences, disjoint
 from reports.loader import BASELINE
+from reports.needed import MOST_SEEDS, more_seeds
 
 RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
 DEMO = "demo"
@@ -224,11 +225,19 @@ def _open(analysis: Analysis) -> Iterator[Sentence]:
     for found in primary:
         if found.reason:
             yield Sentence("open", f"{found.arm}: no {word} difference can be called ({found.reason}).")
+    needed = [f"{d.arm} {_seeds(more_seeds(d, analysis.task.sign))}" for d in primary if d.verdict == "open"]
+    if needed:
+        text = f"More seeds that it takes to decide, should mean and spread stay as they are: {_listed(needed)}."
+        yield Sentence("open", text)
     others = [d for (_, key), d in analysis.differences.items() if key != analysis.primary and not d.reason]
     if others:
         called = sum(d.significant for d in others)
         text = f"Of {len(others)} differences in the other metrics {called} are significant, without any correction "
         yield Sentence("open", text + "for testing many.")
+
+
+def _seeds(more: int | None) -> str:
+    return f"more than {MOST_SEEDS}, or not known" if more is None else str(more)
 
 
 def _missing(analysis: Analysis) -> Iterator[Sentence]:

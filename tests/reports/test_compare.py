@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from reports.columns import Column
 from reports.compare import Scores, difference, estimate, not_worse_than_best, score_tables, verdict
 from reports.figures.speedup import crossing
+from reports.needed import MOST_SEEDS, more_seeds
 from reports.speed import is_stable, median_interval, speed_estimate
 
 NLL = Column("quality.nll_bits", "NLL", "lower", 3, "")
@@ -160,3 +162,37 @@ def test_crossing_is_interpolated_between_measured_points() -> None:
     points = pd.DataFrame({"sparsity": [0.5, 0.7, 0.9], "speedup": [0.6, 0.9, 1.4]})
     assert crossing(points) == pytest.approx(0.74)
     assert crossing(points[points["sparsity"] > 0.8]) is None
+
+
+def seeds_of(differences: Sequence[float]) -> Scores:
+    """An arm that differs from its baseline by one number at each seed."""
+    base = [[3.0 + 0.1 * u for u in range(8)] for _ in differences]
+    arm = [[x + d for x in clips] for clips, d in zip(base, differences, strict=True)]
+    return tables({"base": base, "arm": arm})
+
+
+def test_more_seeds_is_the_smallest_number_whose_interval_leaves_the_margin() -> None:
+    differences = (0.010, 0.016, 0.013, 0.021)
+    found = difference(seeds_of(differences), "arm", "base", NLL, 0.02)
+    assert found.verdict == "open"
+    more = more_seeds(found, NLL.sign)
+    assert more is not None
+    mean, spread = np.mean(differences), np.std(differences, ddof=1)
+
+    def verdict_of(n: int) -> str:
+        """What n seeds of this very mean and spread would say (scipy's own interval)."""
+        low, high = student.interval(0.95, n - 1, loc=mean, scale=spread / math.sqrt(n))
+        return verdict(-1, low, high, 0.02)
+
+    assert verdict_of(4 + more) == "non-inferior"
+    assert all(verdict_of(n) == "open" for n in range(4, 4 + more))
+
+
+def test_more_seeds_of_what_is_decided_unknown_or_hopeless() -> None:
+    decided = difference(seeds_of((0.1, 0.11, 0.12)), "arm", "base", NLL, 0.02)
+    assert (decided.verdict, more_seeds(decided, -1)) == ("inferior", 0)
+    one_model = difference(tables({"base": [[1.0] * 8], "arm": [[1.0, 1.04] * 4]}), "arm", "base", NLL, 0.02)
+    assert (one_model.verdict, more_seeds(one_model, -1)) == ("open", 2)
+    on_the_margin = difference(seeds_of((0.019, 0.020, 0.021)), "arm", "base", NLL, 0.02)
+    assert more_seeds(on_the_margin, -1) is None
+    assert MOST_SEEDS >= 1000
