@@ -6,25 +6,24 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import check_writable
+from bench.cli.options import check_writable, model_and_files
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("source", metavar="IN.wav", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT.wav", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[MODEL.lwm] IN.wav OUT.wav", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--isa", metavar="NAME", help="scalar, sse4.2, avx2, avx512, avx512vnni or auto (LANEWISE_ISA, else the best)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def command(model: Path, source: Path, out: Path, isa: str | None, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], isa: str | None, as_json: bool) -> None:
     """Take noise out of IN.wav (mono, of the model's rate) with MODEL (.lwm) and write OUT.wav, as long and aligned.
 
-    Live, hop by hop, the same samples come `latency_ms` later. The time printed is one plain run of this process;
-    `lanewise rtf` measures with a gate.
+    Without MODEL the enhancer that ships is used (16 kHz). Live, hop by hop, the same samples come `latency_ms` later.
+    The time printed is one plain run of this process; `lanewise rtf` measures with a gate.
 
     \b
     Examples:
+      lanewise enhance noisy.wav clean.wav
       lanewise enhance enhancer.lwm noisy.wav clean.wav
       lanewise enhance enhancer.lwm noisy.wav clean.wav --isa avx2 --json
     """
@@ -32,6 +31,7 @@ def command(model: Path, source: Path, out: Path, isa: str | None, as_json: bool
     from bench.data.audio import read_wav
     from bench.engine import Enhancer
 
+    model, source, out = model_and_files(paths, "enhancer")
     enhancer = Enhancer(model, isa)
     rate = enhancer.sample_rate_hz
     audio = read_wav(source, rate)

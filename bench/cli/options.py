@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,22 @@ allow_cache = click.option(
     callback=_allow_cache, help="Let the file's `data.cache` be this folder, or one below.",
 )  # fmt: skip
 """Option of every command that runs a file which may come from someone else."""
+
+
+def model_and_files(paths: Sequence[Path], task: str) -> tuple[Path, Path, Path]:
+    """Return the packed model, the input and the output of a command whose model may be left out.
+
+    Raises
+    ------
+    UsageError
+        There are not two or three paths.
+    """
+    from bench.config.checkpoints import PACKED
+
+    if len(paths) not in (2, 3):
+        raise UsageError(f"expected [MODEL.lwm] IN.wav OUT.wav, got {len(paths)} file{'s' * (len(paths) != 1)}")
+    model, source, out = paths if len(paths) == 3 else (PACKED[task], *paths)
+    return model, source, out
 
 
 def check_writable(path: Path) -> None:

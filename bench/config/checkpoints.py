@@ -19,6 +19,9 @@ SHIPPED = {
 }
 """Checkpoints that come with Lanewise, by task and word."""
 
+PACKED = {"vocoder": PRETRAINED / "vocoder.lwm", "enhancer": PRETRAINED / "enhancer.lwm"}
+"""Packed models that come with Lanewise: what `lanewise synth` and `lanewise enhance` run unless told otherwise."""
+
 KIND = "lanewise.subband-wavernn"
 ENHANCER_KIND = "lanewise.enhancer"
 KINDS = {"vocoder": KIND, "enhancer": ENHANCER_KIND}
