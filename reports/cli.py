@@ -20,8 +20,14 @@ RUNS = Path("runs")
     metavar="URI",
     help="Read the records from MLflow's artifacts instead of a directory; STUDY is then the experiment's name.",
 )
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also keep the records, without audio and models, and tables made from these alone, in DIR.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the headline and the table as JSON on stdout.")
-def report(study: str, out: Path | None, tracking_uri: str | None, as_json: bool) -> None:
+def report(study: str, out: Path | None, tracking_uri: str | None, keep: Path | None, as_json: bool) -> None:
     """Make report.html, table.csv/.md/.tex and figures of STUDY.
 
     STUDY is a study's directory (runs/demo) or the name of one under runs/. Trials that did not finish are left
@@ -31,18 +37,19 @@ def report(study: str, out: Path | None, tracking_uri: str | None, as_json: bool
     Examples:
       lanewise report demo
       lanewise report runs/paper --out paper-report
+      lanewise report runs/paper --keep reports/reference/paper
       lanewise report demo --json | jq '.rows[] | {arm, "speed.rtf"}'
       lanewise report demo --tracking-uri sqlite:///runs/demo/mlflow.db --out from-mlflow
     """
     if tracking_uri is None:
-        _make(find_study(study), out, as_json)
+        _make(find_study(study), out, keep, as_json)
         return
     if out is None:
         raise UsageError("--tracking-uri needs --out DIR: there is no study directory to write the report into")
     from reports.mirror import mirror
 
     with tempfile.TemporaryDirectory(prefix="lanewise-report-") as folder:
-        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, as_json)
+        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, keep, as_json)
 
 
 def find_study(study: str) -> Path:
@@ -61,14 +68,17 @@ def find_study(study: str) -> Path:
     raise UsageError(f"no study {study!r} here or under {RUNS}/{hint}")
 
 
-def _make(study_dir: Path, out: Path | None, as_json: bool) -> None:
+def _make(study_dir: Path, out: Path | None, keep: Path | None, as_json: bool) -> None:
     from reports.build import make_report
+    from reports.keeping import keep_study
     from reports.tables import one_line, table_rows
 
     made = make_report(study_dir, out)
     for sentence in made.sentences:
         say(one_line(sentence.text))
     say(f"report: {made.page}")
+    if keep is not None:
+        say(f"kept: {keep_study(study_dir, keep)}")
     if as_json:
         headline = [{"kind": sentence.kind, "text": sentence.text} for sentence in made.sentences]
         document = {"report": str(made.page), "headline": headline, "rows": table_rows(made.analysis)}

@@ -246,6 +246,10 @@ def _missing(analysis: Analysis) -> Iterator[Sentence]:
         named = _listed([f"trial {item.trial} ({item.arm}, {item.state})" for item in left_out])
         yield Sentence("missing", f"{len(left_out)} of {len(left_out) + len(analysis.study.trials)} trials are "
                                   f"left out: {named}.")  # fmt: skip
+    not_run = analysis.study.not_run
+    if not_run:
+        named = _listed([f"{arm} (seeds {', '.join(seeds)})" for arm, seeds in not_run.items()], 30)
+        yield Sentence("missing", f"Not run: {named}.")
     unstable = [arm for arm in analysis.arms if arm in analysis.unstable]
     if unstable:
         yield Sentence("missing", f"No stable timing: {_listed(unstable)}; read their speed with care.")

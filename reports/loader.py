@@ -30,12 +30,13 @@ NOT_SCORES = {"id", "audio", "reasons", *FACTS_OF_A_CLIP}
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A trial that is in the study but not in the comparison, and why."""
+    """A trial that is in the study but not in the comparison, and why; `seed` is empty where it is not known."""
 
     trial: str
     arm: str
     state: str
     reason: str
+    seed: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,18 @@ class Study:
                 number = math.nan if value is None else float(value)
                 self._columns[key].setdefault(name, []).append((seed, number))
         return self._columns[key].get(arm, [])
+
+    @cached_property
+    def not_run(self) -> dict[str, list[str]]:
+        """Arms that the study file names -> their seeds (as in `trials`) of which there is no record at all."""
+        arms, seeds = self.about.get("arms"), self.about.get("seeds") or {}
+        if not isinstance(arms, dict) or not isinstance(seeds, dict):
+            return {}
+        pairs = [f"{dense}/{recover}" for dense in seeds.get("dense") or [0] for recover in seeds.get("recover") or [0]]
+        known = {(item.arm, item.seed) for item in self.left_out}
+        known |= set(zip(self.trials["arm"], self.trials["seed"], strict=True))
+        missing = {str(arm): [pair for pair in pairs if (str(arm), pair) not in known] for arm in arms}
+        return {arm: without for arm, without in missing.items() if without}
 
     @cached_property
     def _columns(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
@@ -207,7 +220,7 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, LeftOut | None]:
     arm, state = str(params.get("arm") or "?"), str(record.get("state"))
     if state != "complete" or arm == "?":
         reason = record.get("reason") or ("its record names no arm" if arm == "?" else "no reason recorded")
-        return None, LeftOut(folder.name, arm, state, str(reason))
+        return None, LeftOut(folder.name, arm, state, str(reason), _seed_of(record))
     return record, None
 
 

@@ -99,7 +99,9 @@ def write_conditions(analysis: Analysis) -> str:
 
 
 def write_markdown(analysis: Analysis) -> str:
-    """`table.md`: every metric with its interval, best and not significantly worse in bold."""
+    """`table.md`: every metric with its interval, best and not significantly worse in bold, what was not run named."""
+    blank = " | ".join(["not run"] * (len(analysis.columns) + 1))
+    absent = [arm for arm in analysis.study.not_run if arm not in analysis.arms]
     return "\n".join(
         [
             "| " + " | ".join(["arm", *_headings(analysis, analysis.columns)]) + " |",
@@ -108,6 +110,7 @@ def write_markdown(analysis: Analysis) -> str:
                 "| " + " | ".join([escape_markdown(name), *cells]) + " |"
                 for name, cells in _body(analysis, analysis.columns, lambda text: f"**{text}**", " [{}, {}]", "*{}*")
             ),
+            *(f"| {escape_markdown(arm)} | {blank} |" for arm in absent),
             "",
             f"{_legend(analysis)}",
             "",

@@ -1,0 +1,79 @@
+"""Kept studies: nothing bulky, and everything that is shown can be made again from the kept records alone."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.errors import LanewiseError
+from reports.analysis import analyse
+from reports.cli import report
+from reports.headline import headline
+from reports.keeping import keep_study, texts
+from reports.loader import load_study
+from tests.reports.synthetic import ARMS, StudyFiles
+
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+
+
+def test_a_kept_study_gives_the_tables_of_the_whole_one(tmp_path: Path) -> None:
+    whole = StudyFiles(tmp_path / "whole").write()
+    result = CliRunner().invoke(report, [str(whole), "--keep", str(tmp_path / "kept")])
+    assert result.exit_code == 0, result.output
+    kept = tmp_path / "kept"
+    assert {path.suffix for path in kept.rglob("*") if path.is_file()} == {
+        ".json",
+        ".yaml",
+        ".csv",
+        ".md",
+        ".tex",
+        ".svg",
+    }
+    for name in ("table.csv", "table.md", "table.tex"):
+        assert (kept / name).read_bytes() == (whole / "report" / name).read_bytes()
+    assert texts(analyse(load_study(kept))) == {
+        name: (kept / name).read_text() for name in texts(analyse(load_study(kept)))
+    }
+    for path in whole.glob("trials/*/record.json"):
+        assert json.loads(path.read_text()) == json.loads((kept / path.relative_to(whole)).read_text())
+
+
+def test_keeping_again_replaces_records_and_leaves_the_readme(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    keep_study(StudyFiles(tmp_path / "one").write(), kept)
+    (kept / "README.md").write_text("what it means")
+    keep_study(StudyFiles(tmp_path / "two").write(ARMS[:2]), kept)
+    assert load_study(kept).arms == [arm.name for arm in ARMS[:2]]
+    assert (kept / "README.md").read_text() == "what it means"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(LanewiseError, match="no records"):
+        keep_study(tmp_path / "none", kept)
+    assert load_study(kept).arms == [arm.name for arm in ARMS[:2]]
+
+
+def test_what_was_not_run_is_said_and_never_filled(tmp_path: Path) -> None:
+    about = {"arms": {arm.name: {} for arm in ARMS} | {"never": {}}, "seeds": {"recover": [1, 2, 77]}}
+    study = load_study(StudyFiles(tmp_path / "study", about=about).write())
+    assert study.not_run["never"] == ["0/1", "0/2", "0/77"]
+    assert study.not_run[ARMS[0].name][-1] == "0/77"
+    analysis = analyse(study)
+    assert any(re.search(r"^Not run: .*never \(seeds 0/1, 0/2, 0/77\)", s.text) for s in headline(analysis))
+    row = next(line for line in texts(analysis)["table.md"].splitlines() if line.startswith("| never "))
+    assert set(row.split(" | ")[1:-1]) == {"not run"}
+
+
+@pytest.mark.parametrize("kept", sorted(path.parent for path in REFERENCE.glob("*/study.yaml")), ids=lambda p: p.name)
+def test_reference_results_are_those_of_their_records(kept: Path) -> None:
+    analysis = analyse(load_study(kept))
+    for name, text in texts(analysis).items():
+        assert (kept / name).read_text(encoding="utf-8") == text, f"{kept / name}: made of other records"
+    assert not analysis.study.left_out
+    readme = (kept / "README.md").read_text(encoding="utf-8")
+    for tag in ("lanewise.git", "timing.cpu"):
+        assert all(str(value)[:12] in readme for value in analysis.study.trials[tag].dropna().unique()), tag
+
+
+def test_there_are_reference_results() -> None:
+    assert sorted(path.parent.name for path in REFERENCE.glob("*/study.yaml"))
