@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reports import scaling
 from reports.analysis import Analysis
 from reports.columns import NOT_DEPLOYABLE, Column
 from reports.compare import Difference, difference, differences, disjoint
@@ -13,13 +14,14 @@ from reports.needed import MOST_SEEDS, more_seeds
 RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
 DEMO = "demo"
 SHORT_STEPS = 1000  # measured: recoveries of a few hundred steps separate structures but are far from converged
+MOST_STEPS = 12
 CONTROLS = ("small-dense", "random")
 _INDISTINCT = ", which are not distinguishable (their RTF intervals overlap)"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One statement; `kind` is verdict, detail, caution, open, control, missing or context."""
+    """One statement; `kind` is verdict, detail, caution, control, scaling, open, missing or context."""
 
     kind: str
     text: str
@@ -32,6 +34,7 @@ def headline(analysis: Analysis) -> list[Sentence]:
         *_short(analysis),
         *_controls(analysis),
         *_memory(analysis),
+        *_scaling(analysis),
         *_open(analysis),
         *_missing(analysis),
         Sentence("context", _context(analysis)),
@@ -208,6 +211,27 @@ def smallest(analysis: Analysis, arm: str) -> tuple[float, Column] | None:
     sizes = [c for c in analysis.columns if c.key.startswith("size.") and c.key not in NOT_DEPLOYABLE]
     known = [(analysis.value(arm, c.key), c) for c in sizes if not math.isnan(analysis.value(arm, c.key))]
     return min(known, key=lambda pair: pair[0], default=None)
+
+
+def _scaling(analysis: Analysis) -> Iterator[Sentence]:
+    steps = scaling.steps(analysis).to_dict("records")[:MOST_STEPS]
+    if steps:
+        unit = analysis.task.unit
+        told = [
+            f"{row['family']}, {row['from']:.0%} to {row['to']:.0%}: {row['cost']:+.3f} {unit} "
+            f"({row['low']:+.3f} to {row['high']:+.3f})"
+            for row in steps
+        ]
+        yield Sentence("scaling", f"A further tenth of sparsity costs: {'; '.join(told)}.")
+    predicted = scaling.predictions(analysis)
+    if not predicted.empty:
+        near = predicted[(predicted["ratio"] - 1).abs() <= scaling.WITHIN]
+        rest = [f"{row['arm']} ({row['ratio']:.2f})" for row in predicted.drop(near.index).to_dict("records")]
+        share = f"{len(near)} of {len(predicted)} pruned arms"
+        text = f"The read limit predicts the RTF of {share} within {scaling.WITHIN:.0%}"
+        yield Sentence(
+            "scaling", text + (f"; predicted over measured of the others: {_listed(rest)}." if rest else ".")
+        )
 
 
 def _open(analysis: Analysis) -> Iterator[Sentence]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
-from reports.figures import conditions, curves, fronts, limit, masks, ranks, spectrograms, speedup
+from reports.figures import conditions, curves, fronts, limit, masks, ranks, scaling, spectrograms, speedup
 from reports.figures.style import write
 
 FIGURES: dict[str, Callable[[Analysis], Figure]] = {
@@ -14,6 +14,7 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "quality_vs_size": fronts.draw_size,
     "quality_vs_throughput": fronts.draw_throughput,
     "sparsity_vs_speedup": speedup.draw,
+    "scaling": scaling.draw,
     "gain_by_noise": conditions.draw,
     "ranks": ranks.draw,
     "read_limit": limit.draw,

@@ -37,7 +37,7 @@ def page_without_figures(root: Path) -> str:
 
 def test_writes_everything_the_contract_names(report: Path) -> None:
     names = {str(path.relative_to(report.parent)) for path in report.parent.rglob("*.*")}
-    figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "ranks", "read_limit", "learning_curves",
+    figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "scaling", "ranks", "read_limit", "learning_curves",
                "masks", "spectrograms")  # fmt: skip
     expected = {"report.html", "table.csv", "table.md", "table.tex"}
     assert names == expected | {f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
@@ -134,7 +134,7 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert elements.count("svg") == 7
+    assert elements.count("svg") == 8
     assert elements.count("canvas") == 4 * (len(SHOWN) + 3)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))

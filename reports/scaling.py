@@ -1,0 +1,106 @@
+"""Scaling: quality against non-zero weights, the cost of a tenth of sparsity, and the RTF that bytes predict. Pure.
+
+The prediction is the read-limit model, with nothing fitted: a pruned model takes the time of the dense one, less the
+dense recurrent product, plus the time to read the bytes that are left. It is right where a kernel runs at its limit.
+"""
+
+import itertools
+import math
+
+import pandas as pd
+
+from reports.analysis import Analysis
+from reports.compare import differences
+
+NONZEROS, RTF = "size.nonzeros", "speed.rtf"
+DENSE = "dense"
+WITHIN = 0.15
+"""How far a predicted RTF may be from the measured one to be called right."""
+
+
+def family(analysis: Analysis, arm: str) -> str:
+    """What an arm shares with those that differ from it in sparsity (dense ones: in size) alone."""
+    if not analysis.is_pruned(arm):
+        return DENSE
+    reg, reg_tile, prune, tile = (analysis.param(arm, k) for k in ("reg.kind", "reg.tile", "prune.kind", "prune.tile"))
+    words = [f"{analysis.param(arm, 'model.hidden')} units, {tile}"]
+    if prune != "magnitude":
+        words.append(str(prune))
+    if reg not in (None, "none"):
+        words.append(str(reg) if reg_tile in (None, tile) else f"{reg} {reg_tile}")
+    return ", ".join(words)
+
+
+def sizes(analysis: Analysis) -> pd.DataFrame:
+    """Quality over non-zero weights.
+
+    Columns: `arm`, `family`, `sparsity`, `nonzeros`, `value`, `low`, `high` (of the primary metric's paired difference
+    to dense-continued), within a family by non-zeros. Arms that lack either figure are left out.
+    """
+    rows = []
+    for arm in analysis.arms:
+        found = analysis.differences.get((arm, analysis.primary))
+        at_baseline = found is None and arm == analysis.arms[0]
+        value, low, high = (0.0, 0.0, 0.0) if found is None else (found.value, found.ci_low, found.ci_high)
+        nonzeros = analysis.value(arm, NONZEROS)
+        if (found is None and not at_baseline) or math.isnan(value) or math.isnan(nonzeros):
+            continue
+        if str(analysis.param(arm, "pack.format") or "f32") == "f32":  # the same weights in fewer bits are no new point
+            rows.append((arm, family(analysis, arm), float(analysis.param(arm, "prune.sparsity") or 0), nonzeros, value,
+                         low, high))  # fmt: skip
+    data = pd.DataFrame(rows, columns=["arm", "family", "sparsity", "nonzeros", "value", "low", "high"])
+    return data.sort_values(["family", "nonzeros"], kind="stable", ignore_index=True)
+
+
+def steps(analysis: Analysis) -> pd.DataFrame:
+    """What going from one sparsity to the next costs, per tenth, within each family of pruned arms.
+
+    Columns: `family`, `from`, `to` (sparsities), `cost`, `low`, `high`: the paired difference of the primary metric
+    (positive: worse) for each 0.1 of sparsity.
+    """
+    column = analysis.column(analysis.primary)
+    rows = []
+    for name, group in sizes(analysis).groupby("family"):
+        ordered = group[group["sparsity"] > 0].sort_values("sparsity").to_dict("records")
+        for less, more in itertools.pairwise(ordered):
+            if column is None or more["sparsity"] <= less["sparsity"]:
+                continue
+            found = differences(analysis.scores, [more["arm"]], less["arm"], column)[0]
+            tenths = 10 * (more["sparsity"] - less["sparsity"])
+            costs = sorted(-column.sign * value / tenths for value in (found.ci_low, found.ci_high))
+            rows.append((name, less["sparsity"], more["sparsity"], -column.sign * found.value / tenths, *costs))
+    return pd.DataFrame(rows, columns=["family", "from", "to", "cost", "low", "high"])
+
+
+def predictions(analysis: Analysis) -> pd.DataFrame:
+    """The RTF that the read-limit model predicts beside the measured one.
+
+    Columns: `arm`, `rtf`, `predicted`, `ratio` (predicted over measured), `stable`; one row for each pruned arm of
+    which a dense arm of the same size and number format was timed with its recurrent product.
+    """
+    dense: dict[tuple[str, str], str] = {}
+    for arm in analysis.arms:
+        if not analysis.is_pruned(arm) and not math.isnan(_kernel_rtf(analysis, arm)):
+            dense.setdefault(_engine(analysis, arm), arm)
+    rows = []
+    for arm in analysis.arms:
+        whole = dense.get(_engine(analysis, arm))
+        measured = analysis.value(arm, RTF)
+        if whole is None or not analysis.is_pruned(arm):
+            continue
+        limit = _kernel_rtf(analysis, arm) * analysis.value(arm, "speed.vs_limit")
+        predicted = analysis.value(whole, RTF) - _kernel_rtf(analysis, whole) + limit
+        if not math.isnan(predicted / measured):
+            stable = not {arm, whole} & analysis.unstable
+            rows.append((arm, measured, predicted, predicted / measured, stable))
+    return pd.DataFrame(rows, columns=["arm", "rtf", "predicted", "ratio", "stable"])
+
+
+def _engine(analysis: Analysis, arm: str) -> tuple[str, str]:
+    return str(analysis.param(arm, "model.hidden")), str(analysis.param(arm, "pack.format"))
+
+
+def _kernel_rtf(analysis: Analysis, arm: str) -> float:
+    """The recurrent product's time in units of RTF: its share of a step, whose parts add up to the whole."""
+    step_us = sum(analysis.study.parts_of.get(arm, {}).values())
+    return analysis.value(arm, "speed.kernel_us") / step_us * analysis.value(arm, RTF) if step_us else math.nan

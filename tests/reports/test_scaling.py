@@ -1,0 +1,77 @@
+"""Scaling laws of a report, each recomputed from the records themselves."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from reports import scaling
+from reports.analysis import Analysis, analyse
+from reports.figures.scaling import draw
+from reports.headline import headline
+from reports.loader import load_study
+from tests.reports.synthetic import StudyFiles, edit_record, folder_of
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return StudyFiles(tmp_path_factory.mktemp("scaling") / "study").write()
+
+
+@pytest.fixture(scope="module")
+def study(root: Path) -> Analysis:
+    return analyse(load_study(root))
+
+
+def record_of(root: Path, arm: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads((folder_of(root, arm) / "record.json").read_text())
+    return found
+
+
+def clips(root: Path, arm: str) -> dict[str, float]:
+    record = json.loads((folder_of(root, arm) / "record.json").read_text())
+    return {row["id"]: row["nll_bits"] for row in record["utterances"]}
+
+
+def test_a_tenth_of_sparsity_costs_the_paired_difference_over_the_tenths(root: Path, study: Analysis) -> None:
+    (row,) = scaling.steps(study).to_dict("records")
+    less, more = clips(root, "simd-16x1-s70"), clips(root, "simd-16x1-s90")
+    assert (row["from"], row["to"]) == (0.7, 0.9)
+    assert row["cost"] == pytest.approx(fmean(more[name] - less[name] for name in less) / 2)
+    assert row["low"] < row["cost"] < row["high"]
+
+
+def test_predicted_rtf_is_dense_less_its_product_plus_the_time_to_read(root: Path, study: Analysis) -> None:
+    dense, arm = record_of(root, "dense-continued"), record_of(root, "simd-16x1-s70")
+    us_per_rtf = sum(dense["timing"]["parts_us"].values()) / dense["metrics"]["speed.rtf"]  # type: ignore[attr-defined]
+    arms_us_per_rtf = sum(arm["timing"]["parts_us"].values()) / arm["metrics"]["speed.rtf"]  # type: ignore[attr-defined]
+    limit_us = arm["metrics"]["speed.kernel_us"] * arm["metrics"]["speed.vs_limit"]
+    expected = dense["metrics"]["speed.rtf"] - dense["metrics"]["speed.kernel_us"] / us_per_rtf
+    expected += limit_us / arms_us_per_rtf
+    row = scaling.predictions(study).set_index("arm").loc["simd-16x1-s70"]
+    assert row["predicted"] == pytest.approx(expected)
+    assert row["ratio"] == pytest.approx(expected / arm["metrics"]["speed.rtf"])
+    told = next(s.text for s in headline(study) if "read limit predicts" in s.text)
+    near = scaling.predictions(study)["ratio"].between(0.85, 1.15).sum()
+    assert f"{near} of {len(scaling.predictions(study))} pruned arms" in told
+    assert ("simd-16x1-s70" in told) == (abs(row["ratio"] - 1) > 0.15)
+
+
+def test_nothing_is_predicted_from_a_dense_arm_of_another_size(tmp_path: Path) -> None:
+    root = StudyFiles(tmp_path / "study").write()
+    for arm in ("dense-continued", "small-dense"):
+        edit_record(folder_of(root, arm), lambda record: record["params"].update({"model.hidden": 32}))
+    analysis = analyse(load_study(root))
+    assert scaling.predictions(analysis).empty
+    assert not any("read limit predicts" in sentence.text for sentence in headline(analysis))
+    draw(analysis)
+
+
+def test_families_hold_what_differs_in_sparsity_alone(study: Analysis) -> None:
+    data = scaling.sizes(study)
+    grouped = {name: set(group["arm"]) for name, group in data.groupby("family")}
+    assert {"simd-16x1-s70", "simd-16x1-s90"} in grouped.values()
+    assert {"dense-continued", "small-dense"} in grouped.values()
+    assert len(data) == len(study.arms)
+    assert data.groupby("family")["nonzeros"].is_monotonic_increasing.all()
