@@ -37,8 +37,8 @@ def page_without_figures(root: Path) -> str:
 
 def test_writes_everything_the_contract_names(report: Path) -> None:
     names = {str(path.relative_to(report.parent)) for path in report.parent.rglob("*.*")}
-    figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "scaling", "ranks", "read_limit", "learning_curves",
-               "masks", "spectrograms")  # fmt: skip
+    figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "scaling", "ranks", "read_limit",
+               "learning_curves", "masks", "spectrograms")  # fmt: skip
     expected = {"report.html", "table.csv", "table.md", "table.tex"}
     assert names == expected | {f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
 
