@@ -227,7 +227,7 @@ def _scaling(analysis: Analysis) -> Iterator[Sentence]:
     if not predicted.empty:
         near = predicted[(predicted["ratio"] - 1).abs() <= scaling.WITHIN]
         rest = [f"{row['arm']} ({row['ratio']:.2f})" for row in predicted.drop(near.index).to_dict("records")]
-        share = f"{len(near)} of {len(predicted)} pruned arms"
+        share = f"{len(near)} of {len(predicted)} arms"
         text = f"The read limit predicts the RTF of {share} within {scaling.WITHIN:.0%}"
         yield Sentence(
             "scaling", text + (f"; predicted over measured of the others: {_listed(rest)}." if rest else ".")

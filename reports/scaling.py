@@ -1,18 +1,22 @@
 """Scaling: quality against non-zero weights, the cost of a tenth of sparsity, and the RTF that bytes predict. Pure.
 
-The prediction is the read-limit model, with nothing fitted: a pruned model takes the time of the dense one, less the
-dense recurrent product, plus the time to read the bytes that are left. It is right where a kernel runs at its limit.
+The prediction is the read-limit model: what a step does besides the recurrent product, plus the time to read the bytes
+that are left of its matrix. The first is taken from the study (what surrounds the GRU from the dense arm; gates and
+table look-ups as the median over pruned arms of what their GRU takes beside its product), the second is measured with
+every arm. It is right where a kernel runs at its limit and the weights stay in the cache that they were read from
+alone; a large dense matrix does not, since the embedding tables push it out.
 """
 
 import itertools
 import math
+import statistics
 
 import pandas as pd
 
 from reports.analysis import Analysis
 from reports.compare import differences
 
-NONZEROS, RTF = "size.nonzeros", "speed.rtf"
+NONZEROS, RTF, KERNEL = "size.nonzeros", "speed.rtf", "speed.kernel_us"
 DENSE = "dense"
 WITHIN = 0.15
 """How far a predicted RTF may be from the measured one to be called right."""
@@ -75,32 +79,28 @@ def steps(analysis: Analysis) -> pd.DataFrame:
 def predictions(analysis: Analysis) -> pd.DataFrame:
     """The RTF that the read-limit model predicts beside the measured one.
 
-    Columns: `arm`, `rtf`, `predicted`, `ratio` (predicted over measured), `stable`; one row for each pruned arm of
-    which a dense arm of the same size and number format was timed with its recurrent product.
+    Columns: `arm`, `rtf`, `predicted`, `ratio` (predicted over measured), `stable`; one row for each arm that was timed
+    with its recurrent product and shares its size and number format with a dense arm and two pruned ones.
     """
-    dense: dict[tuple[str, str], str] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
     for arm in analysis.arms:
-        if not analysis.is_pruned(arm) and not math.isnan(_kernel_rtf(analysis, arm)):
-            dense.setdefault(_engine(analysis, arm), arm)
+        if "gru" in analysis.study.parts_of.get(arm, {}) and not math.isnan(analysis.value(arm, KERNEL)):
+            key = str(analysis.param(arm, "model.hidden")), str(analysis.param(arm, "pack.format"))
+            alike.setdefault(key, []).append(arm)
     rows = []
-    for arm in analysis.arms:
-        whole = dense.get(_engine(analysis, arm))
-        measured = analysis.value(arm, RTF)
-        if whole is None or not analysis.is_pruned(arm):
+    for arms in alike.values():
+        pruned = [arm for arm in arms if analysis.is_pruned(arm)]
+        dense = [arm for arm in arms if arm not in pruned]
+        if not dense or len(pruned) < 2:
             continue
-        limit = _kernel_rtf(analysis, arm) * analysis.value(arm, "speed.vs_limit")
-        predicted = analysis.value(whole, RTF) - _kernel_rtf(analysis, whole) + limit
-        if not math.isnan(predicted / measured):
-            stable = not {arm, whole} & analysis.unstable
-            rows.append((arm, measured, predicted, predicted / measured, stable))
-    return pd.DataFrame(rows, columns=["arm", "rtf", "predicted", "ratio", "stable"])
-
-
-def _engine(analysis: Analysis, arm: str) -> tuple[str, str]:
-    return str(analysis.param(arm, "model.hidden")), str(analysis.param(arm, "pack.format"))
-
-
-def _kernel_rtf(analysis: Analysis, arm: str) -> float:
-    """The recurrent product's time in units of RTF: its share of a step, whose parts add up to the whole."""
-    step_us = sum(analysis.study.parts_of.get(arm, {}).values())
-    return analysis.value(arm, "speed.kernel_us") / step_us * analysis.value(arm, RTF) if step_us else math.nan
+        parts = analysis.study.parts_of
+        around = math.fsum(us for part, us in parts[dense[0]].items() if part != "gru")
+        gates = statistics.median(parts[arm]["gru"] - analysis.value(arm, KERNEL) for arm in pruned)
+        for arm in arms:
+            limit = analysis.value(arm, KERNEL) * analysis.value(arm, "speed.vs_limit")
+            measured = math.fsum(parts[arm].values())
+            ratio = (around + gates + limit) / measured
+            rtf = analysis.value(arm, RTF)
+            rows.append((arm, rtf, ratio * rtf, ratio, arm not in analysis.unstable))
+    data = pd.DataFrame(rows, columns=["arm", "rtf", "predicted", "ratio", "stable"])
+    return data.dropna(subset="ratio", ignore_index=True)
