@@ -25,5 +25,9 @@ def svg(draw: Callable[[], Figure]) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "lanewise", "svg.fonttype": "path"}):
         drawn.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", buffer.getvalue())
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return "\n".join(_rounded(line.rstrip()) for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _rounded(line: str) -> str:
+    """Return a line with its coordinates rounded; factors of scale are no coordinates."""
+    return line if "scale(" in line else re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", line)

@@ -1,11 +1,13 @@
 """The page of results: the record of a trial, its metrics and tags, and the same in MLflow and in a report's table."""
 
 import inspect
-import re
 from dataclasses import fields
 
 from bench.measure.encodings import ENCODINGS
 from bench.measure.sound.registry import SCORES
+from bench.measure.speed.enhancer import EnhancerSpeed
+from bench.measure.speed.kernels import COLUMNS
+from bench.measure.speed.rtf import RtfResult
 from bench.trial.mirror import STATUS
 from bench.trial.record import ENHANCER_SCORES, SCHEMA, STATES, UTTERANCE_METRICS, Record, empty_metrics
 from docs.generate.markdown import code, page, table
@@ -64,10 +66,31 @@ MLFLOW_TAGS = {
 
 CURVES = {
     "step": "optimiser step; 0 is the dense model",
-    "train_loss": "training loss of the step, in the units of `valid.loss` for NLL",
+    "train_loss": "training loss of the step: bits per sample, or what `train.loss` names",
     "valid_loss": "validation loss, every `train.validate_every` steps and where a phase ends",
     "sparsity": "pruned share of `prune.matrices`",
     "lambda": "strength of the regularizer",
+}
+
+FIELDS = {
+    "study": "`name` and `task`",
+    "trial": "`number`, `name`, `config_hash`, `started` and `ended` (ISO 8601, UTC), and `seconds`",
+    "state": f"one of {', '.join(map(code, STATES))}",
+    "reason": "why the state is not `complete`; null where it is",
+    "params": "flat dotted settings ([the keys of a trial](configuration.md)), the same on every trial; null where one "
+    "does not apply",
+    "metrics": "flat dotted numbers, below; null where one is missing",
+    "reasons": "metric -> why it is missing",
+    "tags": "`lanewise.*`, below: identity and circumstances",
+    "utterances": "one row per test clip: `id`, scores (null where missing), `reasons`, `audio` (path or null)",
+    "timing": "raw timing samples of model, dense, kernel and read limit, accepted and rejected; ISA, CPU, core, "
+    "clock, verdict",
+    "curves": "training curves, below",
+    "artifacts": "paths below the trial's folder",
+    "facts": "`methods`: what regularizer and pruner have to say (thresholds, bits, storage); `tune`: the values that "
+    "were tried, each one's outcome and curve; `delta`: threshold and share of columns skipped; `as_dense`: matrices "
+    "of an enhancer that run dense, zeros and all",
+    "schema": f"version of this layout: {SCHEMA}",
 }
 
 STATE_WORDS = {
@@ -93,18 +116,24 @@ FILES = {
 
 
 def record_fields() -> list[list[str]]:
-    """Return the record's keys with what its class says of them."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in inspect.cleandoc(str(Record.__doc__)).splitlines():
-        if re.fullmatch(r"[a-z, ]+", line) and all(name in _fields() for name in line.split(", ")):
-            names = line.split(", ")
-        elif names and line.startswith("    "):
-            for name in names:
-                found[name] = f"{found.get(name, '')} {line.strip()}".strip()
-    found |= {"reason": "See `state`.", "reasons": "See `metrics`.", "schema": f"Version of this layout: {SCHEMA}."}
-    assert set(found) == set(_fields()), set(found) ^ set(_fields())
-    return [[code(name), found[name]] for name in _fields()]
+    """Return the record's keys with what they hold."""
+    known = [item.name for item in fields(Record)]
+    assert set(FIELDS) == set(known), set(FIELDS) ^ set(known)
+    return [[code(name), FIELDS[name]] for name in known]
+
+
+def attributes(of: type) -> list[list[str]]:
+    """Return the attributes of a class, as its docstring has them, each line of names with its meaning."""
+    found: list[list[str]] = []
+    known = {item.name for item in fields(of)}
+    for line in inspect.cleandoc(str(of.__doc__)).splitlines():
+        if line and not line.startswith(" ") and set(line.split(", ")) <= known:
+            found.append([", ".join(map(code, line.split(", "))), ""])
+        elif found and line.startswith("    "):
+            found[-1][1] = f"{found[-1][1]} {line.strip()}".strip()
+    named = {name.strip("`") for row in found for name in row[0].split(", ")}
+    assert named == known, named ^ known
+    return found
 
 
 def metric_rows() -> list[list[str]]:
@@ -115,16 +144,16 @@ def metric_rows() -> list[list[str]]:
         for column in (*quality_columns(task), *speed, *size):
             columns.setdefault(column.key, column)
     tasks: dict[str, list[str]] = {}
-    for task in TASKS:
-        for key in empty_metrics(task):
+    for name in TASKS:
+        for key in empty_metrics(name):
             if not key.endswith((".ci_low", ".ci_high", ".n", ".n_failed")):
-                tasks.setdefault(key, []).append(task)
+                tasks.setdefault(key, []).append(name)
     rows = []
     for key, of in tasks.items():
-        column = columns.get(key)
-        words = WORDS.get(key) or (column.help if column else None)
+        shown = columns.get(key)
+        words = WORDS.get(key) or (shown.help if shown else None)
         assert words, f"{key}: no words for it"
-        better = "lower" if key.startswith(("valid.", "vela.")) else column.better if column else ""
+        better = "lower" if key.startswith(("valid.", "vela.")) else shown.better if shown else ""
         rows.append([code(key), "both" if len(of) > 1 else of[0], better, words])
     return rows
 
@@ -173,8 +202,16 @@ def text() -> str:
         "of quality metrics the paired difference to dense-continued (`_diff`, `_diff_ci_low`, `_diff_ci_high`, "
         "`_diff_n`, `_verdict`); `timing.verdict`. A report adds `speed.theory` (what Amdahl's law promises) and, of "
         "enhancers, `size.smallest` (the smallest encoding).",
+        "## JSON of `lanewise rtf`",
+        "Of a vocoder; `model` is its path, or the shape that `--like` named:",
+        table(["key", "holds"], attributes(RtfResult)),
+        "Of an enhancer:",
+        table(["key", "holds"], attributes(EnhancerSpeed)),
+        "## JSON of `lanewise kernels`",
+        "A list of rows, one for each kernel (`kernel` is `lanewise`, or another library's name) and shape: "
+        f"{', '.join(map(code, COLUMNS))}. `us` is the time of a product, `limit_us` that of reading its bytes, "
+        "`vs_limit` = `limit_us` / `us`, `vs_best_dense` = best dense time of the same format and run "
+        "(of `best_dense`) / `us`. "
+        "`call_us`, part of `us`, is what another library's call costs by itself; `gops` counts two operations per "
+        "stored weight, `ops_per_byte` those over the bytes of weights and indices.",
     )
-
-
-def _fields() -> list[str]:
-    return [item.name for item in fields(Record)]

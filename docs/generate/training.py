@@ -41,7 +41,7 @@ def phases() -> Figure:
 
 
 STAGES = {
-    "recordings": (0.0, 3.0, "recordings\nor checkpoint", ()),
+    "recordings": (0.0, 3.0, "recordings", ()),
     "features": (1.0, 3.0, "features", ("recordings",)),
     "dense": (2.0, 3.0, "dense model\n(shared by arms)", ("features",)),
     "arm": (3.25, 3.0, "arm: regularise,\nprune, recover", ("dense",)),
