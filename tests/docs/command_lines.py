@@ -12,8 +12,9 @@ from docs.generate.commands import tree
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("sh", "text", "yaml", "python", "cmake")
+PROGRAMS = ("lanewise", "make", "docker", "kubectl", "cmake", "cc", "pip", "apt", "apt-get", "export", "cp")
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"\s{2,}#.*$")
+_COMMENT = re.compile(r"\s{2,}# .*$")
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,41 @@ def name(document: Path) -> str:
     return document.relative_to(ROOT).as_posix()
 
 
-def blocks(document: Path) -> list[tuple[str, str]]:
+def blocks(text: str) -> list[tuple[str, str]]:
     """Return the fenced blocks of a page: language, content."""
-    return FENCE.findall(document.read_text(encoding="utf-8"))
+    return FENCE.findall(text)
+
+
+def commands(text: str) -> list[str]:
+    """Return every line of the `sh` blocks of a page, without its comment, continuations joined."""
+    found = []
+    for language, content in blocks(text):
+        if language == "sh":
+            rows = re.sub(r" *\\\n *", "  ", content).splitlines()
+            found += [_COMMENT.sub("", row).strip() for row in rows if not row.startswith("#")]
+    return [row for row in found if row]
+
+
+def hidden(text: str, allowed: tuple[str, ...] = ()) -> list[str]:
+    """Return what could be a command line that `commands` does not see; blocks of the languages `allowed` may be."""
+    found = [f"```{language}" for language, _ in blocks(text) if language not in LANGUAGES]
+    found += re.findall(r"^(?:[ \t]+```|\s*~~~).*$", text, re.MULTILINE)
+    for language, content in blocks(text):
+        if language != "sh" and language not in allowed:
+            found += [row for row in content.splitlines() if row.split()[:1] and row.split()[0] in PROGRAMS]
+    indented = re.findall(r"^(?: {4}|\t).*$", FENCE.sub("", text), re.MULTILINE)
+    return found + [row for row in indented if row.split()[0] in PROGRAMS]
 
 
 def lines(document: Path) -> list[Line]:
-    """Return the command lines of a page: every line of a `sh` block, without its comment, continuations joined."""
-    found = []
-    for language, content in blocks(document):
-        if language == "sh":
-            for text in content.replace("\\\n", " ").splitlines():
-                command = (
-                    " ".join(_COMMENT.sub("", text).split()) if "'" not in text else _COMMENT.sub("", text).strip()
-                )
-                if command:
-                    found.append(Line(name(document), command))
-    return found
+    """Return the command lines of a page."""
+    return [Line(name(document), text) for text in commands(document.read_text(encoding="utf-8"))]
 
 
 def files(document: Path) -> dict[str, str]:
     """Return the files that a page holds as a whole, by the name that their first line gives them."""
     found = {}
-    for language, content in blocks(document):
+    for language, content in blocks(document.read_text(encoding="utf-8")):
         first = re.match(r"# ([\w/.-]+\.(?:py|yaml))\n", content)
         if language in ("python", "yaml") and first:
             found[first[1]] = content

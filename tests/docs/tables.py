@@ -4,7 +4,7 @@ A line that is in no table is run as it is written; an entry that no document ne
 """
 
 _SLURM = (
-    "lanewise sweep run STUDY.yaml --out /shared/runs/paper --workers 16 --launcher slurm "
+    "lanewise sweep run STUDY.yaml --out /shared/runs/paper --workers 16 --launcher slurm  "
     "--launcher-set slurm_partition=cpu --launcher-set cpus_per_task=4 --launcher-set timeout_min=720"
 )
 _TRAIN = "lanewise train my/dense.safetensors --corpus folder:my/16k --hidden 384"

@@ -43,19 +43,28 @@ def why_not(line: Line) -> str | None:
 @pytest.mark.parametrize("document", documents(), ids=name)
 def test_no_command_hides(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
-    assert len(fences) % 2 == 0, "a block is not closed"
-    assert set(fences[::2]) <= set(command_lines.LANGUAGES), "a block without a known language could hide commands"
-    programs = {"lanewise", "make", "docker", "kubectl", "cmake", "cc", "pip", "apt", "apt-get", "python", "export"}
-    if "reference" in document.parts:
-        return  # the help of commands, whose examples are checked below
-    for language, content in command_lines.blocks(document):
-        commands = [
-            row for row in content.splitlines() if language == "text" and row.split()[:1] in [[p] for p in programs]
-        ]
-        assert not commands, f"not in a `sh` block: {commands}"
-    indented = re.findall(r"^(?: {4}|\t)(\S+) .*$", command_lines.FENCE.sub("", text), re.MULTILINE)
-    assert not programs & set(indented), "commands belong into `sh` blocks"
+    help_of_commands = "reference" in document.parts  # whose examples are checked below
+    assert not command_lines.hidden(text, ("text",) if help_of_commands else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("```\nlanewise doctor\n```\n", "```"),
+        ("```text\nlanewise doctor\n```\n", "lanewise doctor"),
+        ("- a list\n\n  ```sh\n  lanewise doctor\n  ```\n", "  ```sh"),
+        ("~~~sh\nlanewise doctor\n~~~\n", "~~~sh"),
+        ("so:\n\n    docker compose up\n", "    docker compose up"),
+        ("```sh\nlanewise doctor\n```\n", None),
+    ],
+)
+def test_hidden_commands_are_found(text: str, found: str | None) -> None:
+    assert command_lines.hidden(text)[:1] == ([] if found is None else [found])
+
+
+def test_lines_are_commands_as_a_shell_takes_them() -> None:
+    page = "```sh\nlanewise a \\\n  --b 'c  d'   # why\n\n# only a remark\nmake e\n```\n```text\nmake f\n```\n"
+    assert command_lines.commands(page) == ["lanewise a  --b 'c  d'", "make e"]
 
 
 @pytest.mark.parametrize("line", [line for line in EVERY if line.program == "lanewise"], ids=lambda line: line.text)

@@ -11,7 +11,7 @@ from tests.docs.command_lines import ROOT, blocks, documents, name
 @pytest.mark.parametrize("document", documents(), ids=name)
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    for _, content in blocks(document):
+    for _, content in blocks(text):
         text = text.replace(content, "")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not target.startswith(("http://", "https://", "#")):
