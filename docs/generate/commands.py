@@ -49,8 +49,8 @@ def _below(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[tup
 
 def help_text(words: tuple[str, ...], command: click.Command) -> str:
     """Return what `--help` prints on a terminal of `WIDTH` columns."""
-    context = click.Context(command, info_name=f"lanewise {' '.join(words)}", terminal_width=WIDTH)
-    context.help_option_names = ["-h", "--help"]
+    top = click.Context(cli, info_name="lanewise", **cli.context_settings)  # what a command inherits from it
+    context = click.Context(command, parent=top, info_name=" ".join(words), terminal_width=WIDTH)
     return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
 
 

@@ -100,7 +100,10 @@ def check_arguments(words: list[str]) -> None:
     """Check that `lanewise` with these arguments is a call that click takes; files need not exist."""
     command, arguments = _resolve(words)
     try:
-        command.parse_args(click.Context(command, info_name=" ".join(words)), list(arguments))
+        top = click.Context(
+            cli, **cli.context_settings
+        )  # a command keeps the names of --help that it is first asked for
+        command.parse_args(click.Context(command, parent=top, info_name=" ".join(words)), list(arguments))
     except click.exceptions.Exit:
         pass  # --help and --version
     except click.BadParameter as error:
