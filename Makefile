@@ -6,7 +6,7 @@ CXX_SOURCES := bench/engine/src/* bench/engine/include/*.h bench/engine/library/
 NATIVE := $(wildcard bench/engine/CMakeLists.txt bench/engine/src/* bench/engine/library/* bench/models/native/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test native lint format clean
+.PHONY: help install demo test native docs lint format clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,14 +22,17 @@ test: $(VENV)/installed ## Run the tests (under 25 minutes)
 native: ## Build the engine without Python and run its C++ tests
 	.ci/native
 
+docs: $(VENV)/installed ## Make the generated pages and pictures of docs/ again
+	$(BIN)/python -m docs.generate
+
 lint: $(VENV)/installed ## Check style and types
-	$(BIN)/ruff check bench studies reports tests
-	$(BIN)/ruff format --check bench studies reports tests
+	$(BIN)/ruff check bench studies reports tests docs
+	$(BIN)/ruff format --check bench studies reports tests docs
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 
 format: $(VENV)/installed ## Format the code in place
-	$(BIN)/ruff format bench studies reports tests
+	$(BIN)/ruff format bench studies reports tests docs
 	$(BIN)/clang-format -i $(CXX_SOURCES)
 
 clean: ## Remove the virtual environment and builds (studies in runs/ stay)

@@ -83,7 +83,7 @@ def _page(method: MethodInfo) -> str:
     if method.role == "pruner":
         facts.append(("schedules", ", ".join(method.schedules)))
     lines = [f"{method.name}: {method.summary}", *(_fact(*fact) for fact in facts)]
-    lines += [_fact(f"{section}.options.{key}", _option(option)) for key, option in method.options.items()]
+    lines += [_fact(f"{section}.options.{key}", option_text(option)) for key, option in method.options.items()]
     return "\n".join(lines)
 
 
@@ -91,7 +91,8 @@ def _fact(key: str, text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=f"  {key}: ", subsequent_indent="    ")
 
 
-def _option(option: Option) -> str:
+def option_text(option: Option) -> str:
+    """Return an option's meaning, what it may be and its default."""
     if option.choices:
         allowed = ", ".join(option.choices)
     elif isinstance(option.default, bool):
