@@ -8,14 +8,11 @@ _SLURM = (
     "--launcher-set slurm_partition=cpu --launcher-set cpus_per_task=4 --launcher-set timeout_min=720"
 )
 _TRAIN = "lanewise train my/dense.safetensors --corpus folder:my/16k --hidden 384"
-_ENHANCER = "lanewise train-enhancer bench/models/pretrained"
 
 ADDED: dict[str, str] = {
     # Hours of training, or jobs of a cluster: the plan.
     _TRAIN: "--dry-run",
     "lanewise train-enhancer my/enhancer.safetensors --corpus folder:my/16k --noise folder:my/noise": "--dry-run",
-    f"{_ENHANCER}/enhancer.safetensors --threads 1": "--dry-run",
-    f"{_ENHANCER}/small-enhancer.safetensors --hidden 96 --threads 1": "--dry-run",
     "lanewise trial trial.yaml": "--dry-run",  # tests/trial/test_tutorial.py runs it
     "lanewise sweep run studies/enhancement.yaml": "--fast --dry-run",
     _SLURM: "--dry-run",

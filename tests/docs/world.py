@@ -75,7 +75,7 @@ def _models(world: Path) -> None:
         shutil.copy(world / "dense.lwm", world / name)
     large, small = EnhancerArch(hidden=48, fc=32), EnhancerArch(hidden=32, fc=32)
     checkpoint.save_enhancer(world / "my" / "enhancer.safetensors", Enhancer(large), {})
-    for name in ("enhancer", "small-enhancer"):  # in place of those that training makes
+    for name in ("enhancer", "small-enhancer"):  # small ones in place of those that ship
         checkpoint.save_enhancer(world / PRETRAINED / f"{name}.safetensors", Enhancer(large), {})
     for name, arch in (("pruned", large), ("larger", large), ("smaller", small)):
         checkpoint.save_enhancer(world / f"{name}.safetensors", Enhancer(arch), {})

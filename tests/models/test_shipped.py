@@ -32,7 +32,8 @@ def test_every_checkpoint_is_there() -> None:
 
 @pytest.mark.parametrize("task", PACKED)
 def test_packed_models_are_those_of_the_checkpoints(task: str, tmp_path: Path) -> None:
-    run("pack", PRETRAINED / SHIPPED[task]["shipped"], tmp_path / "m.lwm", "--format", "int8")
+    number_format = {"vocoder": "f32", "enhancer": "int8"}[task]
+    run("pack", PRETRAINED / SHIPPED[task]["shipped"], tmp_path / "m.lwm", "--format", number_format)
     assert (tmp_path / "m.lwm").read_bytes() == PACKED[task].read_bytes()
 
 
