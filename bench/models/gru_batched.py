@@ -37,6 +37,7 @@ class _Recurrence(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
         _, w_hh, _, h0 = inputs
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # of the second, zeros larger than all states
         ctx.save_for_backward(w_hh, h0, *output)
 
     @staticmethod

@@ -34,6 +34,7 @@ class _FastGru(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # of the second, zeros larger than all states
         ctx.save_for_backward(*inputs, *output)
 
     @staticmethod
