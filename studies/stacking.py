@@ -17,9 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """An arm that a trial trains: `number` is the trial's."""
+    """An arm that a trial trains.
+
+    Attributes
+    ----------
+    number
+        The trial's; one that tunes has an arm for each value.
+    name
+        What the arm is called where several are named.
+    config
+        Its own, with nothing left to tune.
+    """
 
     number: int
+    name: str
     config: TrialConfig
 
 
@@ -68,15 +79,18 @@ def plan_stacks(trials: Sequence[Planned], known: "Sequence[Row]", width: int) -
         if why is not None:
             plan.alone.append((number, label(planned.config), why))
             continue
-        for config in tries(planned.config):
-            alike.setdefault(tuple(shape(config).items()), []).append(Job(number, config))
+        key, grid = planned.config.tune.key, planned.config.tune.grid or ()
+        values = [f", {key} {value:g}" for value in grid] or [""]
+        for value, config in zip(values, tries(planned.config), strict=True):
+            job = Job(number, f"{label(planned.config)}{value}", config)
+            alike.setdefault(tuple(shape(config).items()), []).append(job)
     for jobs in alike.values():
         for first in range(0, len(jobs), width):
             stack = jobs[first : first + width]
             if len(stack) > 1:
                 plan.stacks.append(stack)
             else:
-                plan.alone.append((stack[0].number, label(stack[0].config), "no other arm of its shape and budget"))
+                plan.alone.append((stack[0].number, stack[0].name, "no other arm of its shape and budget"))
     return plan
 
 
@@ -86,8 +100,9 @@ def stack_lines(plan: StackPlan) -> list[str]:
     for number, jobs in enumerate(plan.stacks, 1):
         config = jobs[0].config
         what = f"GRU {config.model.hidden}, {config.train.steps} steps of {config.train.batch} x {config.train.segment}"
-        arms = ", ".join(label(job.config) for job in jobs)
-        lines.append(f"stack {number}: {len(jobs)} arms at once ({what}, {config.train.device}): {arms}")
+        how = "at once" if config.train.device == "cuda" else "in turn at every step"
+        arms = "; ".join(job.name for job in jobs)
+        lines.append(f"stack {number}: {len(jobs)} arms {how} ({what}, {config.train.device}): {arms}")
     return [*lines, *(f"not stacked: trial {number}, {arm}: {why}" for number, arm, why in sorted(plan.alone))]
 
 

@@ -76,7 +76,6 @@ def train_arms(
                 stack.save()
                 raise
 
-        stack.start()
         while stack.left:
             stack.step(hear)
     return stack.outcomes()
@@ -143,22 +142,19 @@ class Stack:
         """Arms of each program, alone ones included."""
         return [len(group.members) for group in self._groups]
 
-    def start(self) -> None:
-        """Begin every arm, or take up its checkpoint."""
-        for group in self._groups:
-            for member in group.start():
-                self._tell(member.number, member.outcome)
-
     def step(self, hear: Callable[[int, int, float], object]) -> None:
-        """Do one step of every arm that is not over; `hear(arm, steps done, bits)` hears each."""
+        """Do one step of every arm that is not over; `hear(arm, steps done, bits)` hears each.
+
+        An arm begins, or takes up its checkpoint, before its first step here: so that of many arms on a slow host those
+        that have begun are kept when it is interrupted.
+        """
         self._batches.forget()
         for group in self._groups:
-            going = group.open()
-            for member in group.step(self._batches):
+            stepped, ended = group.step(self._batches)
+            for member in ended:
                 self._tell(member.number, member.outcome)
-            for member in going:
-                if not isinstance(member.outcome, Exception):
-                    hear(member.number, member.run.fit.step, member.bits)
+            for member in stepped:
+                hear(member.number, member.run.fit.step, member.bits)
 
     def save(self) -> None:
         """Write the checkpoints of all arms that are under way."""
@@ -201,37 +197,39 @@ class _Group:
     """Arms that take their steps together, as one program if there are several."""
 
     def __init__(self, members: list[_Member]) -> None:
-        self.members = members
+        self.members, self._started = members, False
         form = members[0].run.task.stacked
         self._program: Program | None = None
         if len(members) > 1:
             assert form is not None, "arms without a stacked form are alone"
             self._program = Program([member.run.model for member in members], form)
 
-    def open(self) -> list[_Member]:
-        """Return the arms that are not over."""
-        return [member for member in self.members if member.outcome is None]
+    def step(self, batches: _Batches) -> tuple[list[_Member], list[_Member]]:
+        """Do a step of each open arm; return those that did it, and those that ended with it or without it."""
+        before = _well(self.members)
+        if not self._started:
+            self._start()
+        going = [member for member in _well(before) if not member.run.over]  # one that is taken up may be
+        self._gradients(going, batches)
+        for member in _well(going):
+            with member.trouble():
+                member.run.fit.update(member.bits)
+        stepped = _well(going)
+        self._foretell([member for member in stepped if member.run.validates_at(member.run.fit.step)])
+        for member in stepped:
+            with member.trouble():
+                member.run.hear(member.run.fit.step, member.bits)
+            member.told = None
+        self._finish(before)
+        return stepped, [member for member in before if member.outcome is not None]
 
-    def start(self) -> list[_Member]:
-        """Begin or take up; return the arms that need no step."""
+    def _start(self) -> None:
+        self._started = True
         self._foretell([member for member in self.members if member.run.fresh])
         for member in self.members:
             with member.trouble():
                 member.run.start()
-        return self._ended(self.members)
-
-    def step(self, batches: _Batches) -> list[_Member]:
-        """Do a step of each open arm; return those that it was the last one of."""
-        going = self.open()
-        self._gradients(going, batches)
-        for member in self.open():
-            with member.trouble():
-                member.run.fit.update(member.bits)
-        self._foretell([member for member in self.open() if member.run.validates_at(member.run.fit.step)])
-        for member in self.open():
-            with member.trouble():
-                member.run.hear(member.run.fit.step, member.bits)
-        return self._ended(going)
+            member.told = None
 
     def _gradients(self, going: list[_Member], batches: _Batches) -> None:
         if self._program is None:
@@ -255,19 +253,19 @@ class _Group:
             for member in due:
                 member.told = outcomes[self.members.index(member)]
 
-    def _ended(self, going: list[_Member]) -> list[_Member]:
-        """Close the arms that are over; return them and those that failed."""
-        ended = []
+    def _finish(self, going: list[_Member]) -> None:
+        """Close the arms that are over, and those that failed."""
         for member in going:
             if member.outcome is None and member.run.over:
                 with member.trouble():
                     member.outcome = member.run.result()
-            member.told = None
-            if member.outcome is not None:
-                ended.append(member)
-                if self._program is not None:
-                    self._program.release(self.members.index(member))
-        return ended
+            if member.outcome is not None and self._program is not None:
+                self._program.release(self.members.index(member))
+
+
+def _well(members: Sequence[_Member]) -> list[_Member]:
+    """Return the arms whose outcome is open."""
+    return [member for member in members if member.outcome is None]
 
 
 def _grouped(members: Sequence[_Member], width: int) -> list[list[_Member]]:
