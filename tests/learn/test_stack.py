@@ -61,6 +61,22 @@ def starts(names: list[str], folder: Path | None = None) -> list[Start]:
     ]
 
 
+def brief(names: list[str]) -> list[Start]:
+    """The same in eight steps."""
+    return [
+        replace(
+            start,
+            plan=replace(
+                start.plan,
+                optimisation=replace(start.plan.optimisation, steps=8),
+                reg_steps=start.plan.reg_steps // 2,
+                prune_steps=start.plan.prune_steps // 2,
+            ),
+        )
+        for start in starts(names)
+    ]
+
+
 def alone(start: Start) -> ArmResult:
     return train_arm(start.model, start.task, start.plan, seed=start.seed)
 
@@ -193,7 +209,7 @@ def test_an_arm_goes_on_alone_where_its_stack_was_interrupted(each_alone: dict[s
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_diverging_arm_leaves_the_others_alone(width: int) -> None:
     def arms(spoilt: bool) -> list[Start]:
-        made = starts(["dense", "simd 16", "lasso"])
+        made = brief(["dense", "simd 16", "lasso"])
         if spoilt:
             weight = made[1].model.gru.w_hh
             weight.data[0, 0] = torch.nan
@@ -219,15 +235,16 @@ def test_what_a_method_raises_ends_its_arm_alone(monkeypatch: pytest.MonkeyPatch
         raise ZeroDivisionError("of a plug-in, say")
 
     monkeypatch.setattr(Random, "scores", broken)
-    found = train_arms(starts(["random at once", "dense", "simd 4"]), 3)
+    found = train_arms(brief(["random at once", "dense", "simd 4"]), 3)
     assert [type(outcome) for outcome in found] == [ZeroDivisionError, ArmResult, ArmResult]
 
 
 def test_arms_whose_network_differs_are_alone() -> None:
     def arms() -> list[Start]:
-        made = starts(["dense", "simd 16", "simd 8, faster"])
-        gated = replace(made[1], model=model(clips()), plan=plan(None, pruned("8x1", 0.5, "hard_concrete")))
-        taught = replace(made[1], model=model(clips()), plan=plan(None, pruned("8x1", 0.5), distil=0.5))
+        made = brief(["dense", "simd 16", "simd 8, faster"])
+        few = {"optimisation": replace(OPTIMISATION, steps=8), "prune_steps": 4}
+        gated = replace(made[1], model=model(clips()), plan=plan(None, pruned("8x1", 0.5, "hard_concrete"), **few))
+        taught = replace(made[1], model=model(clips()), plan=plan(None, pruned("8x1", 0.5), distil=0.5, **few))
         other = replace(made[0], model=model(clips()), task=replace(made[0].task, stacked=None))
         return [*made, gated, taught, other]
 
@@ -243,8 +260,8 @@ def test_a_penalty_in_the_loss_is_the_arms_own(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Lasso, "penalty", ridge)
     names = ["dense", "simd 16", "lasso"]
-    whole = [alone(start) for start in starts(names)]
-    for name, theirs, ours in zip(names, whole, train_arms(starts(names), 3), strict=True):
+    whole = [alone(start) for start in brief(names)]
+    for name, theirs, ours in zip(names, whole, train_arms(brief(names), 3), strict=True):
         assert isinstance(ours, ArmResult)
         np.testing.assert_allclose(ours.curves.train_loss, theirs.curves.train_loss, atol=LOSS_TOLERANCE, err_msg=name)
 
