@@ -86,24 +86,28 @@ def _train(jobs: list[_Job]) -> None:
     from bench.measure.speed.lock import pause_while_timing
     from bench.trial.start import begin
 
-    made = [begin(job.trial) for job in jobs]
     tasks: dict[tuple[Any, ...], Any] = {}  # arms of equal data share them, and with them every batch
-    starts = []
-    for job, one in zip(jobs, made, strict=True):
-        config = job.trial.config
-        task = tasks.setdefault((dense.key(job.trial), config.seed.recover), one.task)
-        model = one.model.to(config.train.device)
-        starts.append(Start(model, task, learning.arm_plan(config), config.seed.recover, job.entry.work))
+    begun, starts = [], []
+    for job in jobs:
+        config, seed = job.trial.config, job.trial.config.seed.recover
+        try:
+            made = begin(job.trial)
+        except LanewiseError as error:  # its dense model diverged, say
+            _leaves(job, error)
+            continue
+        task = tasks.setdefault((dense.key(job.trial), seed), made.task)
+        starts.append(Start(made.model.to(config.train.device), task, learning.arm_plan(config), seed, job.entry.work))
+        begun.append((job, made))
 
     def on_end(number: int, outcome: Outcome) -> None:
-        job = jobs[number]
+        job, made = begun[number]
         if isinstance(outcome, ArmResult):
-            job.entry.fill(lambda folder: learning.keep(job.trial.config, made[number], outcome, folder))
+            job.entry.fill(lambda folder: learning.keep(job.trial.config, made, outcome, folder))
         else:
-            say(f"{label(job.trial.config)}: leaves the stack ({outcome}); its trial will say what comes of it")
+            _leaves(job, outcome)
 
     total = sum(_left(start) for start in starts)
-    with Progress(f"stack of {len(jobs)} arms, arm-steps", total) as progress:
+    with Progress(f"stack of {len(starts)} arms, arm-steps", total) as progress:
         began = time.monotonic()
 
         def on_step(number: int, step: int, bits: float) -> None:
@@ -115,9 +119,13 @@ def _train(jobs: list[_Job]) -> None:
             train_arms(starts, on_step=on_step, on_end=on_end)
         except torch.OutOfMemoryError as error:
             raise LanewiseError(
-                f"a stack of {len(jobs)} arms does not fit the memory of the GPU; give a smaller --stack "
-                f"(such as {max(len(jobs) // 2, 1)})"
+                f"a stack of {len(starts)} arms does not fit the memory of the GPU; give a smaller --stack "
+                f"(such as {max(len(starts) // 2, 1)})"
             ) from error
+
+
+def _leaves(job: _Job, error: Exception) -> None:
+    say(f"{label(job.trial.config)}: leaves the stack ({error}); its trial will say what comes of it")
 
 
 def _left(start: Any) -> int:
