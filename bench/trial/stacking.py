@@ -112,8 +112,10 @@ def _train(jobs: list[_Job]) -> None:
 
         def on_step(number: int, step: int, bits: float) -> None:
             pause_while_timing()
-            per_s = (progress.done + 1) / (time.monotonic() - began)
-            progress.advance(1, f"{per_s:.3g} arm-steps/s, {bits:.3f} bit")
+            progress.advance(1, f"{per_s():.3g} arm-steps/s, {bits:.3f} bit")
+
+        def per_s() -> float:
+            return progress.done / (time.monotonic() - began)
 
         try:
             train_arms(starts, on_step=on_step, on_end=on_end)
@@ -122,6 +124,7 @@ def _train(jobs: list[_Job]) -> None:
                 f"a stack of {len(starts)} arms does not fit the memory of the GPU; give a smaller --stack "
                 f"(such as {max(len(starts) // 2, 1)})"
             ) from error
+        say(f"stack of {len(starts)} arms: {progress.done} arm-steps, {per_s():.3g} arm-steps/s")
 
 
 def _leaves(job: _Job, error: Exception) -> None:
