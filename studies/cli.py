@@ -44,6 +44,10 @@ _SETTINGS = click.option(
     "--launcher-set", "settings", multiple=True, metavar="KEY=VALUE",
     help="The launcher's settings, such as slurm_partition=gpu, or num_gpus=0.25.",
 )  # fmt: skip
+_STACK = click.option(
+    "--stack", type=click.IntRange(1), default=1, show_default=True, metavar="ARMS",
+    help="Train up to so many arms of equal shape and budget at once, before the trials run (for a GPU).",
+)  # fmt: skip
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list of trials.")
 
 
@@ -70,6 +74,7 @@ def sweep() -> None:
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
+@_STACK
 @click.option("--accept-changes", is_flag=True, help="Take on a study file that changed: only what differs runs anew.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved plan, what is done and the cost; run nothing.")
 @click.option("--fast", is_flag=True, help="The study's own smaller form (its `fast:` section).")
@@ -85,6 +90,7 @@ def run(
     timing: str,
     launcher: str,
     settings: tuple[str, ...],
+    stack: int,
     accept_changes: bool,
     dry_run: bool,
     fast: bool,
@@ -98,6 +104,7 @@ def run(
     lanewise sweep run studies/paper.yaml --dry-run
     lanewise sweep run studies/paper.yaml --fast --set train.steps=500
     lanewise sweep run my-study.yaml --workers 4 --trials 40
+    lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64
     """
     from studies.launchers import read_settings
     from studies.run import Options
@@ -106,10 +113,10 @@ def run(
     loaded = load(study, assignments, fast)
     folder = StudyFolder(out or Path("runs") / loaded.name)
     if dry_run:
-        return _dry_run(loaded, folder, trials, workers, storage, as_json)
+        return _dry_run(loaded, folder, trials, workers, storage, as_json, stack)
     options = Options(
         trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings),
-        accept_changes=accept_changes,
+        accept_changes=accept_changes, stack=stack,
     )  # fmt: skip
     return run_and_report(loaded, folder, options, as_json)
 
@@ -126,6 +133,7 @@ def run(
 @_TIMING
 @_LAUNCHER
 @_SETTINGS
+@_STACK
 @_JSON
 def resume(
     study: str | None,
@@ -138,6 +146,7 @@ def resume(
     timing: str,
     launcher: str,
     settings: tuple[str, ...],
+    stack: int,
     as_json: bool,
 ) -> int:
     """Continue a study: trials that were interrupted go on from their checkpoints, under their own numbers.
@@ -154,7 +163,7 @@ def resume(
     folder = find(study, out)
     options = Options(
         trials, workers, storage, tracking_uri, retry_failed, timing=timing, launcher=launcher,
-        settings=read_settings(settings),
+        settings=read_settings(settings), stack=stack,
     )  # fmt: skip
     return run_and_report(folder.load(), folder, options, as_json)
 
@@ -276,17 +285,28 @@ def worker(
 
 
 def _dry_run(
-    study: "Study", folder: StudyFolder, trials: int | None, workers: int, storage: str | None, as_json: bool
+    study: "Study",
+    folder: StudyFolder,
+    trials: int | None,
+    workers: int,
+    storage: str | None,
+    as_json: bool,
+    stack: int,
 ) -> int:
     from studies.dryrun import plan_rows, plan_text
     from studies.plan import plan
     from studies.run import check_caches, open_store
+    from studies.stacking import plan_stacks, stack_lines
 
     planned = plan(study, trials)
     check_caches(study, planned, folder)
     known = open_store(study, folder, storage).rows() if folder.holds(study) else []
-    rows = plan_rows(planned, known)
-    click.echo(json.dumps(rows, indent=1) if as_json else plan_text(study, folder, rows, workers))
+    stacks = plan_stacks(planned, known, stack) if stack > 1 else None
+    rows = plan_rows(planned, known, stacks)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        click.echo("\n".join([plan_text(study, folder, rows, workers), *(stack_lines(stacks) if stacks else [])]))
     return 0
 
 

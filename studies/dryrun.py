@@ -9,6 +9,7 @@ from bench.urls import redact
 from studies.folder import StudyFolder
 from studies.plan import Planned
 from studies.run import ended
+from studies.stacking import StackPlan
 from studies.states import ENDED
 from studies.status import align
 from studies.study_file import Study
@@ -35,12 +36,17 @@ def estimate_s(config: TrialConfig) -> float:
     )
 
 
-def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[str, Any]]:
+def plan_rows(
+    trials: Sequence[Planned], known: "Sequence[Row]", stacks: StackPlan | None = None
+) -> list[dict[str, Any]]:
     """Return one flat row per planned trial: `number, arm, state, skip, estimate_s, duplicate_of` and its settings.
 
     `state` is `new`, `skipped` (then `skip` says why) or what the study's database says of the trial; where it has run,
-    `estimate_s` is 0.
+    `estimate_s` is 0. With `stacks`, `stack` is the number of the stack that trains its arm, counted from 1, or null,
+    and `alone` then says why it has none.
     """
+    placed = {job.number: at for at, jobs in enumerate(stacks.stacks, 1) for job in jobs} if stacks else {}
+    reasons = {number: why for number, _, why in stacks.alone} if stacks else {}
     first: dict[str, int] = {}
     measured = [row.seconds for row in known if row.state == "complete" and row.seconds]
     rows = []
@@ -66,6 +72,7 @@ def plan_rows(trials: Sequence[Planned], known: "Sequence[Row]") -> list[dict[st
                 "estimate_s": cost,
                 "duplicate_of": twin if twin != number else None,
                 "config_hash": digest,
+                **({"stack": placed.get(number), "alone": reasons.get(number)} if stacks else {}),
                 **(flatten(planned.config) if planned.config else {}),
             }
         )

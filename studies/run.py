@@ -17,6 +17,7 @@ from studies.mend import mend
 from studies.plan import Planned, dense_config, plan
 from studies.processes import in_processes, worker_command, worker_environment
 from studies.rehearsal import light_trial, rehearsing
+from studies.stacking import train_stacks
 from studies.states import ENDED
 from studies.study_file import Study
 from studies.worker import Runner, work
@@ -48,6 +49,8 @@ class Options:
     """Whether a study file that changed since the study began is taken on."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The launcher's."""
+    stack: int = 1
+    """How many arms at most are trained at once, here, before the trials run; 1: each trial trains its own."""
 
 
 def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runner | None = None) -> "list[Row]":
@@ -74,6 +77,11 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     KeyboardInterrupt
         After saving.
     """
+    if options.stack > 1 and options.launcher != "local":
+        raise UsageError(
+            f"--stack trains on this host, before --launcher {options.launcher} starts workers elsewhere; run "
+            "`lanewise sweep run --stack` on a node with the GPU, or leave one of the two out"
+        )
     trials = plan(study, options.trials)
     check_caches(study, trials, folder)
     if options.accept_changes and folder.differs(study):
@@ -97,6 +105,8 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
         say(f"trial {number}: interrupted earlier; it is continued from its last checkpoint")
     tracking = open_tracking(study, folder, options.tracking_uri)
     everything = plan(study, store.count())  # an earlier run may have asked for more trials than this one
+    if options.stack > 1 and not rehearsing():
+        train_stacks(everything, store.rows(), folder, options.stack)
     with contextlib.ExitStack() as stack:
         mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
         if mirror is not None:

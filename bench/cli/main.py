@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bench.cli.train_enhancer:command",
         "Train a dense enhancer, with checkpoints and resume.",
     ),
+    "throughput": ("bench.cli.throughput:command", "Training steps per second by the arms trained at once."),
     "methods": ("bench.cli.methods:command", "List the regularizers and pruners, and what each has to tune."),
     "kernels": ("bench.cli.kernels:command", "Time the matrix-vector kernels against dense and the read limit."),
     "rtf": ("bench.cli.rtf:command", "Gated real-time factor of a packed model on this host."),

@@ -4,7 +4,7 @@ Every arm of a comparison spends the same steps on the same batches; an arm with
 as dense-continued does) for those steps instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,11 +180,19 @@ def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tup
     return reg, pruner
 
 
-class _Run:
-    """An arm while it trains: its methods, its curves and its checkpoint."""
+class ArmRun:
+    """An arm while it trains: its methods, its curves and its checkpoint; parameters as of `train_arm`.
 
-    def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, path: Path | None) -> None:
-        self.model, self.task, self.plan, self.path = model, task, plan, path
+    `start`, then steps of `fit`, each told to `hear`, then `result`.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, plan: ArmPlan, seed: int, checkpoint_dir: Path | None) -> None:
+        self.model, self.task, self.plan = model, task, plan
+        self.path = checkpoint_dir / "arm.resume" if checkpoint_dir is not None else None
+        self.facts: dict[str, Any] = {}
+        if plan.prune is not None and plan.prune.permute:  # the same order when the run is resumed
+            groups = plan.pruned_groups(model, task)
+            self.facts["permute"] = reorder_units_(model, task, groups, plan.prune.tile, plan.prune.sparsity)
         self.recovery = Recovery(plan.recover, plan.distil, model, task, plan.phases, seed)
         self.reg, self.pruner = build_methods(model, task, plan, seed)
         self.methods: dict[str, Method] = {
@@ -196,11 +204,16 @@ class _Run:
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
         total, bits = self.recovery.loss(self.model, self.task.batches(step))
+        for penalty in self.penalties(step):
+            total = total + penalty
+        return total, bits
+
+    def penalties(self, step: int) -> Iterator[Tensor]:
+        """Terms that the methods add to the loss of a step."""
         for method in self.methods.values():
             penalty = method.penalty(step)
             if penalty is not None:
-                total = total + penalty
-        return total, bits
+                yield penalty
 
     def after_step(self, step: int, rate: float) -> None:
         if self.reg is not None:
@@ -209,6 +222,23 @@ class _Run:
                 self.milestones["penalised"] = self.measure()
         if self.pruner is not None:
             self.pruner.after_step(step, rate)
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done."""
+        return self.fit.step >= self.plan.optimisation.steps
+
+    @property
+    def fresh(self) -> bool:
+        """Whether there is no checkpoint to take up."""
+        return self.path is None or not self.path.is_file()
+
+    def start(self) -> None:
+        """Begin, or take up the checkpoint."""
+        if self.path is None or self.fresh:
+            self.begin()
+        else:
+            self.restore(self.path)
 
     def begin(self) -> None:
         self.milestones["start"] = self.validate(0)
@@ -258,10 +288,14 @@ class _Run:
             self.milestones["pruned"] = self.validate(step)
         if step == plan.phases.prune_end:
             self.restart()  # before the checkpoint of this step, so that a resumed run does not restart again
-        if step % plan.validate_every == 0 or step == plan.optimisation.steps:
+        if self.validates_at(step):
             self.validate(step)
         if step % plan.checkpoint_every == 0:
             self.save()
+
+    def validates_at(self, step: int) -> bool:
+        """Whether a point of the validation curve belongs to a step."""
+        return step % self.plan.validate_every == 0 or step == self.plan.optimisation.steps
 
     def sparsity(self) -> float:
         """Pruned share of the plan's matrices: what units lose elsewhere is not counted."""
@@ -294,6 +328,14 @@ class _Run:
             own = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
             method.restore(extra["methods"][name], own)
 
+    def result(self) -> ArmResult:
+        """Return the trained arm."""
+        self.milestones["recovered"] = self.validate(self.plan.optimisation.steps)
+        masks = self.pruner.masks if self.pruner is not None else {}
+        tiles = dict.fromkeys(masks, self.plan.prune.tile.name) if self.plan.prune is not None else {}
+        facts = self.facts | {name: found for name, method in self.methods.items() if (found := method.facts())}
+        return ArmResult(self.model, masks, tiles, self.curves, self.lambda_, self.milestones, facts)
+
 
 def train_arm(
     model: nn.Module,
@@ -325,16 +367,8 @@ def train_arm(
     -------
     ArmResult
     """
-    path = checkpoint_dir / "arm.resume" if checkpoint_dir is not None else None
-    facts: dict[str, Any] = {}
-    if plan.prune is not None and plan.prune.permute:  # the same order when the run is resumed
-        groups = plan.pruned_groups(model, task)
-        facts["permute"] = reorder_units_(model, task, groups, plan.prune.tile, plan.prune.sparsity)
-    run = _Run(model, task, plan, seed, path)
-    if path is not None and path.is_file():
-        run.restore(path)
-    else:
-        run.begin()
+    run = ArmRun(model, task, plan, seed, checkpoint_dir)
+    run.start()
 
     def hear(step: int, bits: float) -> None:
         run.hear(step, bits)
@@ -348,8 +382,4 @@ def train_arm(
 
     with between_steps() as interruption:
         run.fit.run(plan.optimisation.steps, hear)
-    run.milestones["recovered"] = run.validate(plan.optimisation.steps)
-    masks = run.pruner.masks if run.pruner is not None else {}
-    tiles = dict.fromkeys(masks, plan.prune.tile.name) if plan.prune is not None else {}
-    facts |= {name: found for name, method in run.methods.items() if (found := method.facts())}
-    return ArmResult(model, masks, tiles, run.curves, run.lambda_, run.milestones, facts)
+    return run.result()

@@ -1,19 +1,26 @@
 """Teacher-forced negative log likelihood of whole clips, in bits per full-band sample."""
 
 import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn, vmap
+from torch.func import functional_call
 
 from bench.learn.dataset import ClipData
 from bench.models import mixture, quantiser
-from bench.models.wavernn import SubbandWaveRNN, shift
+from bench.models.wavernn import State, SubbandWaveRNN, shift
 
 _ROWS = 8
 """Clips evaluated side by side: what one register block of the GRU kernel holds."""
 _FRAMES = 40
 """Frames evaluated at once: bounds memory, the state is carried on."""
+_FRAMES_STACKED = 4
+"""The same where many arms and all clips are evaluated side by side: 64 arms of 384 units need about 3 GB."""
 
 
 def clip_nlls(model: SubbandWaveRNN, clips: list[ClipData]) -> dict[str, float]:
@@ -31,12 +38,9 @@ def _group_nlls(model: SubbandWaveRNN, clips: list[ClipData]) -> list[float]:
     device, per = model.band_scale.device, model.arch.steps_per_frame
     frames = max(len(clip.mel) for clip in clips)
     cond = torch.zeros(len(clips), frames, 3 * model.arch.hidden, device=device)
-    target = np.full((len(clips), frames * per, model.arch.bands), quantiser.SILENCE, dtype=np.uint8)
-    previous = target.copy()
     for row, clip in enumerate(clips):
         cond[row, : len(clip.mel)] = model.conditioning(torch.from_numpy(clip.mel)[None].to(device))[0]
-        indices = quantiser.encode(clip.bands / model.band_scale.cpu().numpy())
-        target[row, : len(indices)], previous[row, : len(indices)] = indices, shift(indices)
+    previous, target = _indices(model, clips, frames)
     state = model.start(len(clips))
     tables = model.tables()
     bits: list[NDArray[np.float64]] = []
@@ -50,7 +54,74 @@ def _group_nlls(model: SubbandWaveRNN, clips: list[ClipData]) -> list[float]:
     return [float(row[: len(clip.bands)].mean()) for row, clip in zip(per_step, clips, strict=True)]
 
 
+def _indices(model: SubbandWaveRNN, clips: list[ClipData], frames: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Previous and target levels of clips side by side, (clips, steps, bands) each, silent where a clip has ended."""
+    target = np.full((len(clips), frames * model.arch.steps_per_frame, model.arch.bands), quantiser.SILENCE, np.uint8)
+    previous = target.copy()
+    for row, clip in enumerate(clips):
+        indices = quantiser.encode(clip.bands / model.band_scale.cpu().numpy())
+        target[row, : len(indices)], previous[row, : len(indices)] = indices, shift(indices)
+    return previous, target
+
+
 def mean_nll(model: SubbandWaveRNN, clips: list[ClipData]) -> float:
     """Mean of the clips' NLL, each clip weighted by its length."""
     nlls = clip_nlls(model, clips)
     return float(np.average([nlls[clip.id] for clip in clips], weights=[len(clip.bands) for clip in clips]))
+
+
+class _Piece(nn.Module):
+    """What is asked of a model in a validation, as forward passes: so that `functional_call` can give it weights."""
+
+    def __init__(self, model: SubbandWaveRNN) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, *more: Tensor) -> Any:
+        """Return a clip's conditioning; or NLL in bits (rows, steps) and the last state of a piece of clips."""
+        if not more:
+            return self.model.conditioning(x)
+        target, cond, h = more
+        states, state = self.model.recur(x, self.model.tables(), cond, State(h, None))
+        return -mixture.log_prob(self.model.head(states), target).mean(-1) / math.log(2), state.h
+
+
+@torch.no_grad()
+def mean_nlls(model: SubbandWaveRNN, weights: Mapping[str, Tensor], clips: list[ClipData]) -> list[float]:
+    """`mean_nll` of many arms at once, all clips side by side.
+
+    Parameters
+    ----------
+    model
+        Gives sizes and scales, which the arms share.
+    weights
+        Parameters and buffers (arms, ...) by state key.
+    clips
+        Validation clips.
+    """
+    piece, given = _Piece(model), {f"model.{key}": value.detach() for key, value in weights.items()}
+    arms, device, per = len(next(iter(given.values()))), model.band_scale.device, model.arch.steps_per_frame
+
+    def call(*args: Tensor, shared: int) -> Any:
+        """Run the piece for every arm; the first `shared` arguments are the same for all."""
+        of = partial(functional_call, piece)
+        dims = (*[None] * shared, *[0] * (len(args) - shared))
+        return vmap(lambda w, *x: of(w, x), in_dims=(0, *dims))(given, *args)
+
+    frames = max(len(clip.mel) for clip in clips)
+    cond = torch.zeros(arms, len(clips), frames, 3 * model.arch.hidden, device=device)
+    for row, clip in enumerate(clips):
+        cond[:, row, : len(clip.mel)] = call(torch.from_numpy(clip.mel)[None].to(device), shared=1)[:, 0]
+    previous, target = _indices(model, clips, frames)
+    lengths = torch.tensor([len(clip.bands) for clip in clips], device=device)
+    total, h = (
+        torch.zeros(arms, device=device, dtype=torch.float64),
+        cond.new_zeros(arms, len(clips), model.arch.hidden),
+    )
+    for frame in range(0, frames, _FRAMES_STACKED):
+        part = slice(frame * per, (frame + _FRAMES_STACKED) * per)
+        fed, wanted = (torch.from_numpy(x[:, part]).contiguous().to(device) for x in (previous, target))
+        bits, h = call(fed, wanted, cond[:, :, frame : frame + _FRAMES_STACKED], h, shared=2)
+        inside = torch.arange(part.start, part.start + bits.shape[2], device=device) < lengths[:, None]
+        total += (bits.double() * inside).sum((1, 2))
+    return [float(bits) for bits in (total / lengths.sum()).tolist()]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def exact() -> AbstractContextManager[None]:
+    """In here a GPU convolves in full float32, and sums in the same order at every run; a CPU always does."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
 Loss = Callable[[int], tuple[Tensor, Tensor]]
 
 
@@ -110,33 +119,47 @@ class Fit:
 
     def run(self, until: int, on_step: Callable[[int, float], None] | None = None) -> None:
         """Train until `until` steps are done; `on_step(step, bits)` hears each of them and may raise to interrupt."""
-        parameters = list(self.model.parameters())
         while self.step < until:
-            rate = self.optimisation.rate_at(self.step)
-            for group in self._adam.param_groups:
-                group["lr"] = rate
+            bits = self.gradients()
+            self.update(bits)
+            if on_step is not None:
+                on_step(self.step, bits)
+
+    def gradients(self) -> float:
+        """Leave the next step's gradients in the parameters; return what is reported of its loss."""
+        with exact():
             loss, reported = self.loss(self.step)
             self._adam.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, self.optimisation.clip)
-            bits = reported.item()
-            if not math.isfinite(bits):
-                raise DivergedError(
-                    f"training diverged at step {self.step} (loss {bits}); lower the learning rate ({rate:g})"
-                )
-            self._adam.step()
-            if self.after_step is not None:
-                self.after_step(self.step, rate)
-            if self._average:
-                # the average follows faster at first, so that it is not held back by the untrained start
-                decay = min(self.optimisation.average, (self.step + 1) / (self.step + 10))
-                with torch.no_grad():
-                    for name, value in self.model.named_parameters():
-                        self._average[name].lerp_(value, 1 - decay)
-            self.step += 1
-            self.curve.append((self.step, bits))
-            if on_step is not None:
-                on_step(self.step, bits)
+        return reported.item()
+
+    def update(self, bits: float) -> None:
+        """Take the step whose gradients are in the parameters and whose loss is `bits`.
+
+        Raises
+        ------
+        DivergedError
+            The loss is no finite number; nothing was changed.
+        """
+        rate = self.optimisation.rate_at(self.step)
+        if not math.isfinite(bits):
+            raise DivergedError(
+                f"training diverged at step {self.step} (loss {bits}); lower the learning rate ({rate:g})"
+            )
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optimisation.clip)
+        self._adam.step()
+        if self.after_step is not None:
+            self.after_step(self.step, rate)
+        if self._average:
+            # the average follows faster at first, so that it is not held back by the untrained start
+            decay = min(self.optimisation.average, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                for name, value in self.model.named_parameters():
+                    self._average[name].lerp_(value, 1 - decay)
+        self.step += 1
+        self.curve.append((self.step, bits))
 
     def forget(self) -> None:
         """Drop what was learned of the weights that now are others: Adam's moments and the moving average."""

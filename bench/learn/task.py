@@ -1,7 +1,7 @@
 """What a network is trained on: the few things that arms need to know of a task."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,9 +11,32 @@ from torch import Tensor, nn
 
 from bench.config.matrices import Layer, unit_layers
 from bench.learn.dataset import Batch, ClipData, Segments
-from bench.learn.evaluate import mean_nll
+from bench.learn.evaluate import mean_nll, mean_nlls
 from bench.models import mixture
 from bench.models.wavernn import MATRICES, SubbandWaveRNN
+
+
+@dataclass(frozen=True)
+class StackedForm:
+    """How arms with models of equal sizes are trained as one (`bench.learn.stack`).
+
+    Attributes
+    ----------
+    key
+        `key(model)`: what arms trained as one have in common; None for a model that is trained by itself.
+    tensors
+        `tensors(batch)`: a batch as tensors on the CPU, of the same shapes at every step.
+    loss
+        `loss(call, *tensors)`: what `Task.loss` gives, where `call` calls the model. Made of tensor operators alone, so
+        that it can be vectorised over arms and captured.
+    validate
+        `validate(model, weights)`: the outcome of each arm; `weights` holds parameters and buffers (arms, ...) by name.
+    """
+
+    key: Callable[[nn.Module], Hashable | None]
+    tensors: Callable[[Any], tuple[Tensor, ...]]
+    loss: Callable[..., Tensor]
+    validate: Callable[[nn.Module, Mapping[str, Tensor]], list[float]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,8 @@ class Task:
         State keys of those whose gates are square, with a diagonal worth keeping.
     layers
         Layers whose hidden units can be pruned as one.
+    stacked
+        How many arms are trained as one; None where each is trained by itself.
     """
 
     batches: Callable[[int], Any]
@@ -52,6 +77,7 @@ class Task:
     matrices: Mapping[str, tuple[str, int]]
     recurrent: frozenset[str]
     layers: tuple[Layer, ...] = ()
+    stacked: StackedForm | None = None
 
 
 DISTIL_EVERY = 13
@@ -62,8 +88,7 @@ the gradient's cosine with that of all steps is 0.992, while two batches' gradie
 
 def nll_bits(model: SubbandWaveRNN, batch: Batch) -> Tensor:
     """Mean NLL of a batch in bits per full-band sample (a scalar that can be differentiated)."""
-    mel, previous, target = _tensors(model, batch)
-    return _nll(model(mel, previous), target)
+    return _loss(model, *_tensors(model, batch))
 
 
 def distil_bits(
@@ -84,7 +109,15 @@ def distil_bits(
 
 
 def _tensors(model: SubbandWaveRNN, batch: Batch) -> list[Tensor]:
-    return [torch.from_numpy(x).to(model.band_scale.device) for x in batch]
+    return [x.to(model.band_scale.device) for x in _on_cpu(batch)]
+
+
+def _on_cpu(batch: Batch) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(x) for x in batch)
+
+
+def _loss(call: Callable[[Tensor, Tensor], Tensor], mel: Tensor, previous: Tensor, target: Tensor) -> Tensor:
+    return _nll(call(mel, previous), target)
 
 
 def _nll(parameters: Tensor, target: Tensor) -> Tensor:
@@ -108,6 +141,7 @@ def vocoder(
         Decides the segments drawn.
     """
     segments = Segments(train, model.arch, model.band_scale.cpu().numpy(), batch, frames)
+    shared = (batch, frames, tuple(clip.id for clip in valid))
     return Task(
         batches=lambda step: segments(step, seed),
         loss=nll_bits,
@@ -118,12 +152,25 @@ def vocoder(
         matrices=MATRICES,
         recurrent=frozenset({"gru.w_hh"}),
         layers=unit_layers(model.arch.hidden),
+        stacked=StackedForm(partial(_key, shared=shared), _on_cpu, _loss, partial(_validate_stacked, valid=valid)),
     )
 
 
 def _validate(model: nn.Module, valid: list[ClipData]) -> float:
     assert isinstance(model, SubbandWaveRNN)
     return mean_nll(model, valid)
+
+
+def _key(model: nn.Module, shared: tuple[Hashable, ...]) -> Hashable | None:
+    assert isinstance(model, SubbandWaveRNN)
+    if model.gru.skip is not None:  # what its steps compute depends on its states
+        return None
+    return (*shared, model.arch, model.band_scale.cpu().numpy().tobytes())
+
+
+def _validate_stacked(model: nn.Module, weights: Mapping[str, Tensor], valid: list[ClipData]) -> list[float]:
+    assert isinstance(model, SubbandWaveRNN)
+    return mean_nlls(model, weights, valid)
 
 
 def _fresh(model: SubbandWaveRNN, seed: int) -> nn.Module:

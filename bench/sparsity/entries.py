@@ -49,6 +49,7 @@ ENTRIES: tuple[MethodInfo, ...] = (
         cost="the recurrence in plain torch, about ten times as slow as a plain step on a CPU",
         weights=False,
         units=False,
+        gated=True,
     ),
     MethodInfo(
         name="magnitude",
@@ -134,6 +135,7 @@ ENTRIES: tuple[MethodInfo, ...] = (
         cost="three passes over the matrices and a sort of the tiles at each step",
         schedules=GRADUAL,
         scored=False,
+        gated=True,
     ),
     MethodInfo(
         name="hard_concrete",
@@ -151,6 +153,7 @@ ENTRIES: tuple[MethodInfo, ...] = (
         cost="a pass over the matrices, a draw and a sort of the tiles at each step",
         schedules=GRADUAL,
         scored=False,
+        gated=True,
     ),
     MethodInfo(
         name="unify",

@@ -212,7 +212,7 @@ class TileGroups:
             )
             counts[:, -1] = self.scope.kept_of(of - short, sparsity)
             chosen = select_rows(scored, counts.flatten(), may, must, key)
-            kept[part] = chosen.reshape(-1, grid.columns + short)[:, : grid.columns].flatten()
+            kept[part] = chosen.reshape(-1, grid.columns + short)[:, : grid.columns].flatten().cpu()
         return kept
 
 

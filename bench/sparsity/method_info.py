@@ -100,6 +100,8 @@ class MethodInfo:
         The `prune.schedule`s that it can follow.
     scored
         Whether `prune.score` plays a part, as it does unless a pruner ranks by something of its own.
+    gated
+        Whether it hangs gates on the network, which so computes something else than its neighbours' networks.
     """
 
     name: str
@@ -116,6 +118,7 @@ class MethodInfo:
     calibrated: bool = False
     schedules: tuple[str, ...] = SCHEDULES
     scored: bool = True
+    gated: bool = False
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, float | int | str | bool]:
         """Return the given options with the defaults of the others."""

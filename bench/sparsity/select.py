@@ -66,17 +66,19 @@ def select(
     kept = torch.zeros(len(scores), dtype=torch.bool)
     for budget, count in budgets:
         at = (None, budget.groups)
-        kept[at] = select_rows(scores[at], torch.tensor([count]), allowed[at], spared[at], budget.label)
+        kept[at] = select_rows(scores[at], torch.tensor([count]), allowed[at], spared[at], budget.label).cpu()
     return kept
 
 
 def candidates(scores: Tensor, allowed: Tensor | None, spared: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores (n,) and what may and must be kept, bool (n,), checked, on the CPU, defaults filled in."""
-    scores = scores.detach().cpu()
+    """Return scores (n,) and what may and must be kept, bool (n,), checked, on one device, defaults filled in."""
+    scores = scores.detach()
+    device = scores.device  # that of the scores: a GPU sorts hundreds of thousands in no time
     if bool(scores.isnan().any()):
         raise LanewiseError(f"{int(scores.isnan().sum())} of {len(scores)} groups have a score that is not a number")
-    allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.cpu()
-    spared = torch.zeros(len(scores), dtype=torch.bool) if spared is None else spared.cpu()
+    nothing = torch.zeros(len(scores), dtype=torch.bool, device=device)
+    allowed = ~nothing if allowed is None else allowed.to(device)
+    spared = nothing if spared is None else spared.to(device)
     if bool((spared & ~allowed).any()):
         raise UsageError("prune.keep_diagonal: the previous masks pruned tiles on the diagonal that is to be kept")
     return scores, allowed, spared
@@ -97,8 +99,9 @@ def select_rows(scores: Tensor, counts: Tensor, allowed: Tensor, spared: Tensor,
     Returns
     -------
     Tensor
-        Bool (budgets, m).
+        Bool (budgets, m), on the scores' device.
     """
+    counts = counts.to(scores.device)
     for needed, there, what in (
         (spared.sum(dim=1), counts, "{there} of {size} tiles are to be kept, but {needed} hold the diagonal; lower "
          "prune.sparsity, choose a smaller tile or do not keep the diagonal"),
@@ -114,7 +117,7 @@ def select_rows(scores: Tensor, counts: Tensor, allowed: Tensor, spared: Tensor,
     order = torch.sort(scores, dim=1, descending=True, stable=True).indices
     classes = (allowed.int() + spared.int()).gather(1, order)
     order = order.gather(1, torch.sort(classes, dim=1, descending=True, stable=True).indices)
-    first = torch.arange(scores.shape[1]) < counts[:, None]
+    first = torch.arange(scores.shape[1], device=scores.device) < counts[:, None]
     return torch.zeros_like(first).scatter_(1, order, first)
 
 

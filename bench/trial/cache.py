@@ -93,17 +93,54 @@ class StageCache:
         path = self.path(stage, inputs)
         if path.is_dir():
             return path
-        with exclusive(
-            path.with_name(f".{path.name}.lock"), f"waiting for another worker to finish the stage {stage!r}"
-        ):
+        with exclusive(_lock_file(path), f"waiting for another worker to finish the stage {stage!r}"):
             if not path.is_dir():
-                work = path.with_name(f".{path.name}.work")
-                work.mkdir(parents=True, exist_ok=True)
-                with atomic_directory(path) as partial:
-                    build(partial, work)
-                    write_json(partial / INPUTS_FILE, {"stage": stage, "inputs": dict(inputs)})
-                shutil.rmtree(work, ignore_errors=True)
+                entry = Entry(stage, inputs, path)
+                entry.fill(lambda partial: build(partial, entry.work))
         return path
+
+    @contextlib.contextmanager
+    def claim(self, stage: str, inputs: Mapping[str, Any]) -> Iterator["Entry | None"]:
+        """Hold an entry while it is made here; None, at once, if it exists or another worker makes it."""
+        path = self.path(stage, inputs)
+        if path.is_dir():
+            yield None
+            return
+        with _lock_file(path).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            yield None if path.is_dir() else Entry(stage, inputs, path)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry under way, which nobody else makes meanwhile."""
+
+    stage: str
+    inputs: Mapping[str, Any]
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        """A folder that survives an interruption, for checkpoints."""
+        work = self.path.with_name(f".{self.path.name}.work")
+        work.mkdir(parents=True, exist_ok=True)
+        return work
+
+    def fill(self, build: Callable[[Path], None]) -> None:
+        """Make the entry of what `build` writes into an empty folder."""
+        with atomic_directory(self.path) as partial:
+            build(partial)
+            write_json(partial / INPUTS_FILE, {"stage": self.stage, "inputs": dict(self.inputs)})
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _lock_file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.lock")
 
 
 def stage_key(stage: str, inputs: Mapping[str, Any]) -> str:

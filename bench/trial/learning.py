@@ -10,6 +10,7 @@ from bench.config.schema import TrialConfig, Tune
 from bench.progress import Progress, say
 from bench.sparsity import catalogue
 from bench.trial import dense
+from bench.trial.cache import stage_key
 from bench.trial.context import Trial
 from bench.trial.dense import MODEL_FILE
 from bench.trial.files import read_json, write_json
@@ -17,11 +18,15 @@ from bench.trial.files import read_json, write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.learn.arm import ArmPlan, Curves
+    from bench.learn.arm import ArmPlan, ArmResult, Curves
     from bench.models.wavernn import SubbandWaveRNN
+    from bench.trial.start import Start
 
 VERSION = 4
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
+
+STAGE = "arm"
+"""Its name in the cache."""
 
 HOLD = 0.6
 """Share of an arm's steps at the peak learning rate, then it falls: the same for every arm, whatever its phases."""
@@ -148,6 +153,12 @@ def trained_arm(trial: Trial) -> Arm:
     )
 
 
+def tries(config: TrialConfig) -> list[TrialConfig]:
+    """Return the arms that a trial trains: one, or one for each value of its `tune.grid`."""
+    key, grid = config.tune.key, config.tune.grid
+    return [config] if key is None or grid is None else [with_value(config, key, value) for value in grid]
+
+
 def with_value(config: TrialConfig, key: str, value: float) -> TrialConfig:
     """Return a configuration with one number changed, by dotted key, and nothing left to tune."""
     section, *rest = key.split(".")
@@ -164,13 +175,20 @@ def with_value(config: TrialConfig, key: str, value: float) -> TrialConfig:
 
 
 def _arm(trial: Trial) -> Arm:
+    folder = trial.cache.fetch(STAGE, inputs(trial), lambda partial, work: _train_arm(trial, partial, work))
+    facts = read_json(folder / FACTS_FILE)
+    return Arm(key=folder.name, folder=folder, task=trial.config.task, **facts)
+
+
+def inputs(trial: Trial) -> dict[str, Any]:
+    """Return everything that a trained arm depends on: its key in the cache."""
     settings = {
         key: value
         for key, value in flatten(trial.config).items()
         if key.startswith(("plugins", "reg.", "prune.", "quant.", "train.", "recover."))
         and not key.startswith("train.dense")
     }
-    inputs = {
+    return {
         "dense": dense.key(trial),
         "data": trial.mixtures.content_hash if trial.config.task == "enhancer" else trial.recordings.hash,
         "settings": settings,
@@ -179,14 +197,14 @@ def _arm(trial: Trial) -> Arm:
         "seed": trial.config.seed.recover,
         "version": VERSION,
     }
-    folder = trial.cache.fetch("arm", inputs, lambda partial, work: _train_arm(trial, partial, work))
-    facts = read_json(folder / FACTS_FILE)
-    return Arm(key=folder.name, folder=folder, task=trial.config.task, **facts)
+
+
+def key(trial: Trial) -> str:
+    """Return the name of the arm's entry in the cache."""
+    return stage_key(STAGE, inputs(trial))
 
 
 def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
-    from safetensors.torch import save_file
-
     from bench.learn.arm import train_arm
     from bench.measure.speed.lock import pause_while_timing
     from bench.trial.start import begin
@@ -210,9 +228,16 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
             checkpoint_dir=work,
             on_step=on_step,
         )
-    made.save(partial / MODEL_FILE, {"params": flatten(config), "milestones": result.milestones})
+    keep(config, made, result, partial)
+
+
+def keep(config: TrialConfig, made: "Start", result: "ArmResult", folder: Path) -> None:
+    """Write a trained arm into its entry of the cache."""
+    from safetensors.torch import save_file
+
+    made.save(folder / MODEL_FILE, {"params": flatten(config), "milestones": result.milestones})
     if result.masks:
-        save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, partial / MASKS_FILE)
+        save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, folder / MASKS_FILE)
     facts = {
         "arch": made.arch,
         "tiles": result.tiles,
@@ -221,7 +246,7 @@ def _train_arm(trial: Trial, partial: Path, work: Path) -> None:
         "milestones": result.milestones,
         "facts": result.facts,
     }
-    write_json(partial / FACTS_FILE, facts)
+    write_json(folder / FACTS_FILE, facts)
 
 
 def arm_plan(config: TrialConfig) -> "ArmPlan":

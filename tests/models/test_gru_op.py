@@ -1,4 +1,6 @@
-"""The fast GRU against the plain one, forward and backward."""
+"""The fast GRUs against the plain one, forward and backward."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.models import _train
-from bench.models.gru_op import gru, plain_gru
+from bench.models.gru_batched import recurrence
+from bench.models.gru_op import gru, input_products, plain_gru
 
 
 def _inputs(seed: int, batch: int, frames: int, per_frame: int, bands: int, hidden: int) -> list[Tensor]:
@@ -35,18 +38,48 @@ def _inputs(seed: int, batch: int, frames: int, per_frame: int, bands: int, hidd
 def test_equals_plain_torch(seed: int, batch: int, frames: int, per_frame: int, bands: int, hidden: int) -> None:
     inputs = _inputs(seed, batch, frames, per_frame, bands, hidden)
     upstream = torch.randn(batch, frames * per_frame, hidden)
-    found = []
-    for form in (gru, plain_gru):
-        for x in inputs[1:]:
-            x.grad = None
-        states = form(*inputs)
-        states.backward(upstream)
-        found.append([states.detach(), *(x.grad.clone() for x in inputs[1:] if x.grad is not None)])
-    assert len(found[0]) == 6
-    for fast, plain in zip(*found, strict=True):
-        # Sums of float32 products differ in order: an entry that cancels errs by the size of its terms.
-        scale = max(1.0, float(plain.abs().max()))
-        torch.testing.assert_close(fast, plain, rtol=2e-4, atol=2e-5 * scale)
+    plain = _results(plain_gru, inputs, upstream)
+    for form in (gru, batched_gru):
+        for ours, wanted in zip(_results(form, inputs, upstream), plain, strict=True):
+            _close(ours, wanted)
+
+
+def batched_gru(indices: Tensor, tables: Tensor, cond: Tensor, *weights: Tensor) -> Tensor:
+    return recurrence(input_products(indices, tables, cond), *weights)
+
+
+def _results(form: Callable[..., Tensor], inputs: list[Tensor], upstream: Tensor) -> list[Tensor]:
+    """States and gradients."""
+    states = form(*inputs)
+    return [states.detach(), *torch.autograd.grad(states, inputs[1:], upstream)]
+
+
+def _close(ours: Tensor, wanted: Tensor) -> None:
+    # Sums of float32 products differ in order: an entry that cancels errs by the size of its terms.
+    scale = max(1.0, float(wanted.abs().max()))
+    torch.testing.assert_close(ours, wanted, rtol=2e-4, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("form", [gru, batched_gru])
+@pytest.mark.parametrize("shared", [None, 5])
+def test_vectorised_over_arms_equals_one_after_another(form: Callable[..., Tensor], shared: int | None) -> None:
+    arms = [_inputs(seed, 3, 2, 4, 2, 48) for seed in range(4)]
+    if shared is not None:  # a start state, say, that is the same for all
+        arms = [[*arm[:shared], arms[0][shared], *arm[shared + 1 :]] for arm in arms]
+    upstream = torch.randn(4, 3, 8, 48)
+    dims = tuple(None if at == shared else 0 for at in range(6))
+    stacked = [
+        (arms[0][at] if dim is None else torch.stack([arm[at] for arm in arms])).detach() for at, dim in enumerate(dims)
+    ]
+    for x in stacked[1:]:
+        x.requires_grad_()
+    states = torch.vmap(form, in_dims=dims)(*stacked)
+    gradients = torch.autograd.grad(states, stacked[1:], upstream)
+    each = [_results(form, arm, upstream[number]) for number, arm in enumerate(arms)]
+    _close(states.detach(), torch.stack([found[0] for found in each]))
+    for at, gradient in enumerate(gradients, 1):
+        wanted = torch.stack([found[at] for found in each])
+        _close(gradient, wanted.sum(0) if at == shared else wanted)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -61,7 +94,7 @@ def test_does_not_depend_on_threads_within_a_run(threads: int) -> None:
     assert torch.equal(first, second)
 
 
-def test_off_the_cpu_the_plain_form_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_the_cpu_the_batched_form_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The C++ kernels read CPU memory; `meta` stands for any other device, whatever the host has."""
 
     def refuse(*_: object) -> None:

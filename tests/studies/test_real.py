@@ -111,6 +111,23 @@ def test_killed_then_interrupted_then_resumed_gives_the_same_table(workplace: Pa
     assert table(root) == table(undisturbed)
 
 
+def test_stacked_then_interrupted_then_stacked_again_gives_the_same_table(workplace: Path, undisturbed: Path) -> None:
+    root = workplace / "stacked"
+    process = lanewise(workplace, "sweep", "run", "real.yaml", "--out", root.name, "--stack", "4")
+    _wait_for(process, lambda: len(list((root / "cache" / "arm").glob(".*.work/arm.resume"))) == 2)
+    assert not any((root / "cache" / "arm").glob("[!.]*"))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stack 1: 2 arms" in err
+    process = lanewise(workplace, "sweep", "resume", root.name, "--stack", "4", "--json")
+    out, err = process.communicate(timeout=170)
+    assert process.returncode == 0, err
+    assert "arm-steps/s" in err
+    assert [(row["number"], row["state"]) for row in json.loads(out)] == [(0, "complete"), (1, "complete")]
+    assert table(root) == table(undisturbed)
+
+
 def _wait_for(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 150
     while not happened():

@@ -90,3 +90,24 @@ def test_a_killed_builder_leaves_no_entry_and_no_lock(tmp_path: Path) -> None:
     assert cache.find("dense", INPUTS) is None
     cache.fetch("dense", INPUTS, _write("after", log))
     assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_claim_is_one_holder_s_and_its_entry_is_what_fetch_would_have_made(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path)
+    with cache.claim("arm", INPUTS) as mine, cache.claim("arm", INPUTS) as other:
+        assert mine is not None
+        assert other is None
+        (mine.work / "checkpoint").write_text("half")
+    with cache.claim("arm", INPUTS) as mine:  # given up, and taken up again
+        assert mine is not None
+        assert (mine.work / "checkpoint").read_text() == "half"
+        mine.fill(lambda folder: _write("claimed")(folder, mine.work))
+    with cache.claim("arm", INPUTS) as again:
+        assert again is None
+    entry = cache.fetch("arm", INPUTS, _write("fetched"))
+    assert (entry / "result.txt").read_text() == "claimed"
+    other_way = StageCache(tmp_path / "other").fetch("arm", INPUTS, _write("claimed"))
+    assert {path.name: path.read_text() for path in entry.iterdir()} == {
+        path.name: path.read_text() for path in other_way.iterdir()
+    }
+    assert not list((tmp_path / "arm").glob(".*.work"))
