@@ -15,6 +15,7 @@ ADDED: dict[str, str] = {
     "lanewise train-enhancer my/enhancer.safetensors --corpus folder:my/16k --noise folder:my/noise": "--dry-run",
     "lanewise trial trial.yaml": "--dry-run",  # tests/trial/test_tutorial.py runs it
     "lanewise sweep run studies/enhancement.yaml": "--fast --dry-run",
+    "lanewise throughput": "--arms 1,2 --hidden 32 --batch 2 --segment 40 --rounds 1 --device cpu",
     _SLURM: "--dry-run",
     # Servers that stay until Ctrl-C: they start, answer, and stop.
     "lanewise dashboard runs/my-study": "--check --port 15310",
@@ -24,6 +25,12 @@ ADDED: dict[str, str] = {
 """Line -> options with which it is run, for less work."""
 
 INSTEAD: dict[str, str] = {
+    # A GPU.
+    "lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64 --dry-run":
+        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run",
+    "lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64":
+        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run",
+    "lanewise sweep resume runs/paper --stack 64": "lanewise sweep resume runs/rehearsed --stack 64",
     "make demo": "make -n demo",
     "make test": "make -n test",
     # One process instead of many.
