@@ -20,8 +20,9 @@ RUNS = Path("runs")
     metavar="URI",
     help="Read the records from MLflow's artifacts instead of a directory; STUDY is then the experiment's name.",
 )
+@click.option("--pdf", is_flag=True, help="Write every figure as PDF, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the headline and the table as JSON on stdout.")
-def report(study: str, out: Path | None, tracking_uri: str | None, as_json: bool) -> None:
+def report(study: str, out: Path | None, tracking_uri: str | None, pdf: bool, as_json: bool) -> None:
     """Make report.html, table.csv/.md/.tex and figures of STUDY.
 
     STUDY is a study's directory (runs/demo) or the name of one under runs/. Trials that did not finish are left
@@ -30,19 +31,19 @@ def report(study: str, out: Path | None, tracking_uri: str | None, as_json: bool
     \b
     Examples:
       lanewise report demo
-      lanewise report runs/paper --out paper-report
+      lanewise report runs/paper --out paper-report --pdf
       lanewise report demo --json | jq '.rows[] | {arm, "speed.rtf"}'
       lanewise report demo --tracking-uri sqlite:///runs/demo/mlflow.db --out from-mlflow
     """
     if tracking_uri is None:
-        _make(find_study(study), out, as_json)
+        _make(find_study(study), out, pdf, as_json)
         return
     if out is None:
         raise UsageError("--tracking-uri needs --out DIR: there is no study directory to write the report into")
     from reports.mirror import mirror
 
     with tempfile.TemporaryDirectory(prefix="lanewise-report-") as folder:
-        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, as_json)
+        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, pdf, as_json)
 
 
 def find_study(study: str) -> Path:
@@ -61,11 +62,11 @@ def find_study(study: str) -> Path:
     raise UsageError(f"no study {study!r} here or under {RUNS}/{hint}")
 
 
-def _make(study_dir: Path, out: Path | None, as_json: bool) -> None:
+def _make(study_dir: Path, out: Path | None, pdf: bool, as_json: bool) -> None:
     from reports.build import make_report
     from reports.tables import one_line, table_rows
 
-    made = make_report(study_dir, out)
+    made = make_report(study_dir, out, pdf)
     for sentence in made.sentences:
         say(one_line(sentence.text))
     say(f"report: {made.page}")

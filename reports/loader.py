@@ -53,6 +53,7 @@ class Study:
     timing : `arm`, `seed`, `engine` (model, dense, kernel, limit), `sample_us`
     parts : `arm`, `seed`, `part`, `us_per_step`
     audio : `arm`, `seed` (None for references), `utterance`, `path` (existing files only)
+    snapshots : by arm (first seed), what its record says of its matrices over training: `steps`, `matrices`
     left_out : trials that did not finish, failed, could not be read or were repeated
     about : the study file as it ran, `study.yaml` of the study directory (empty without one)
     """
@@ -68,6 +69,7 @@ class Study:
     timing: pd.DataFrame
     parts: pd.DataFrame
     audio: pd.DataFrame
+    snapshots: dict[str, dict[str, Any]]
     left_out: tuple[LeftOut, ...]
     about: dict[str, Any]
 
@@ -180,6 +182,7 @@ def _load(root: Path, folders: list[Path]) -> Study:
         timing=_frame(_timing_rows(tagged), ["arm", "seed", "engine", "sample_us"]),
         parts=_frame(_part_rows(tagged), ["arm", "seed", "part", "us_per_step"]),
         audio=_frame(_audio_rows(tagged, root, systems), ["arm", "seed", "utterance", "path"]),
+        snapshots=_snapshots(tagged),
         left_out=tuple(left_out),
         about=_read_about(root),
     )
@@ -376,6 +379,12 @@ def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
     for arm, seed, _, record in tagged:
         for part, us in ((record.get("timing") or {}).get("parts_us") or {}).items():
             yield {"arm": arm, "seed": seed, "part": part, "us_per_step": _number(us)}
+
+
+def _snapshots(tagged: list[Tagged]) -> dict[str, dict[str, Any]]:
+    first = {arm: record for arm, _, _, record in reversed(tagged)}
+    facts = {arm: (record.get("facts") or {}).get("snapshots") for arm, record in first.items()}
+    return {arm: found for arm, found in facts.items() if found}
 
 
 def _audio_rows(tagged: list[Tagged], root: Path, systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.analysis import Analysis
-from reports.figures.style import INK, PALETTE, empty, figure, legend_right, looks, short
+from reports.figures.style import INK, PALETTE, cloud, empty, figure, legend_right, looks, short
 from reports.loader import BASELINE
 
 MOST_IN_LEGEND, MOST_NAMED = 20, 80
@@ -48,8 +48,11 @@ def draw(analysis: Analysis) -> Figure:
         axes.plot(edges, edges, color=INK, linewidth=1.0, linestyle="--")
         axes.annotate("read limit", (edges[1], edges[1]), xytext=(-4, -12), textcoords="offset points", ha="right")
         if len(points) > MOST_NAMED:
-            axes.plot(points["limit_us"], points["kernel_us"], ".", color=PALETTE[0], markersize=4)
-            points = points[points["above"]].head(MOST_NAMED)
+            named = points[points["above"]].head(MOST_NAMED)
+            rest = points.drop(named.index)
+            cloud(axes, rest["limit_us"].tolist(), rest["kernel_us"].tolist(), [numbers[arm] for arm in rest["arm"]],
+                  "limit", marker=".", color=PALETTE[0], markersize=5)  # fmt: skip
+            points = named
         for point in points.to_dict("records"):
             arm = point["arm"]
             (mark,) = axes.plot(

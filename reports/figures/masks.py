@@ -10,17 +10,15 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.errors import LanewiseError, UsageError
-from bench.sparsity.tile import Tile
+from bench.errors import LanewiseError
 from reports.analysis import Analysis
 from reports.figures.style import GRID, empty, figure, short
+from reports.histories import GATES, MOST_ARMS, extent
 
 MASKS_FILE = "masks.npz"
-MOST_ARMS = 8
 CORNER = 48
 TILE_LINE = "#8C959F"
 KEPT = ListedColormap(["#FFFFFF", "#0072B2"])
-_GATES = {3: ("r", "z", "n")}
 
 
 @dataclass(frozen=True)
@@ -70,28 +68,20 @@ def data(analysis: Analysis) -> list[Panel]:
             break
         masks = read_masks(Path(analysis.study.of_arm(arm)["folder"].iloc[0]))
         if masks:
-            matrix = "gru.w_hh" if "gru.w_hh" in masks else max(masks, key=lambda key: masks[key].size)
+            matrix = max(masks, key=lambda key: (key.endswith("w_hh"), masks[key].size))
             panels += _panels(arm, matrix, masks[matrix], str(analysis.param(arm, "prune.tile")))
     return panels
 
 
 def _panels(arm: str, matrix: str, mask: NDArray[np.bool_], tile: str) -> list[Panel]:
-    gates = 3 if matrix.startswith("gru.") else 1
+    gates = mask.shape[0] // mask.shape[1] if matrix.endswith("w_hh") else 1  # a recurrent matrix's gates are square
     rows = mask.shape[0] // gates
-    names = _GATES.get(gates, ("",))
-    tile_rows, tile_cols = _extent(tile, (mask.shape[0], mask.shape[1]), gates)
+    names = GATES.get(gates, tuple(str(gate + 1) for gate in range(gates)))
+    tile_rows, tile_cols = extent(tile, (mask.shape[0], mask.shape[1]), gates)
     return [
         Panel(arm, matrix, name, mask[i * rows : (i + 1) * rows], tile, min(tile_rows, rows), tile_cols)
         for i, name in enumerate(names)
     ]
-
-
-def _extent(tile: str, shape: tuple[int, int], gates: int) -> tuple[int, int]:
-    """Rows and columns of a tile in a matrix; of one that is no block (`unit`, or a plug-in's), a single weight."""
-    try:
-        return Tile.parse(tile).extent(shape, gates)[1:]
-    except UsageError:
-        return 1, 1
 
 
 def draw(analysis: Analysis) -> Figure:
@@ -108,7 +98,7 @@ def draw(analysis: Analysis) -> Figure:
             for axes in row[len(found) : -1]:
                 axes.set_axis_off()
             for axes, panel in zip(row, found, strict=False):
-                _picture(axes, panel.kept)
+                picture(axes, panel.kept)
                 gate = f"gate {panel.gate}, " if panel.gate else ""
                 axes.set_title(f"{gate}{panel.density:.1%} kept", pad=3)
             row[0].set_ylabel(f"{short(arm)}\n{found[0].matrix}, tile {short(found[0].tile)}")
@@ -116,7 +106,8 @@ def draw(analysis: Analysis) -> Figure:
         return drawn
 
 
-def _picture(axes: Axes, kept: NDArray[np.bool_]) -> None:
+def picture(axes: Axes, kept: NDArray[np.bool_]) -> None:
+    """Draw what is kept, without ticks."""
     axes.imshow(kept, cmap=KEPT, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
     axes.grid(False)
     axes.set_xticks([])
@@ -128,7 +119,7 @@ def _picture(axes: Axes, kept: NDArray[np.bool_]) -> None:
 
 def _corner(axes: Axes, panel: Panel) -> None:
     rows, cols = min(CORNER, panel.kept.shape[0]), min(CORNER, panel.kept.shape[1])
-    _picture(axes, panel.kept[:rows, :cols])
+    picture(axes, panel.kept[:rows, :cols])
     for at in range(panel.tile_rows, rows, panel.tile_rows):
         axes.axhline(at - 0.5, color=TILE_LINE, linewidth=0.35)
     for at in range(panel.tile_cols, cols, panel.tile_cols):
