@@ -72,7 +72,7 @@ def _history(analysis: Analysis, arm: str) -> History | None:
     if not analysis.is_pruned(arm):
         return None
     facts = analysis.study.snapshots.get(arm)
-    folder = Path(analysis.study.of_arm(arm)["folder"].iloc[0])
+    folder = analysis.study.folder(arm)
     if facts is None or not (folder / SNAPSHOTS_FILE).is_file():
         return None
     matrices: dict[str, dict[str, Any]] = facts["matrices"]

@@ -96,18 +96,22 @@ class Study:
             found.setdefault((arm, seed, engine), []).append(us)
         return {key: np.sort(np.asarray(values, dtype=np.float64)) for key, values in found.items()}
 
-    def values(self, arm: str, key: str) -> list[tuple[str, float]]:
-        """A metric of each of an arm's trials, with the trial's seeds; NaN where it is missing."""
+    def cells(self, arm: str, key: str) -> list[Any]:
+        """A column of `trials` for one arm's trials; None where there is no such column."""
         if key not in self._columns:
-            self._columns[key] = {}
-            column = self.trials[key].tolist() if key in self.trials else [math.nan] * len(self.trials)
-            for name, seed, value in zip(self.trials["arm"], self.trials["seed"], column, strict=True):
-                number = math.nan if value is None else float(value)
-                self._columns[key].setdefault(name, []).append((seed, number))
+            found = self._columns[key] = {}
+            column = self.trials[key].tolist() if key in self.trials else [None] * len(self.trials)
+            for name, value in zip(self.trials["arm"].tolist(), column, strict=True):
+                found.setdefault(name, []).append(value)
         return self._columns[key].get(arm, [])
 
+    def values(self, arm: str, key: str) -> list[tuple[str, float]]:
+        """A metric of each of an arm's trials, with the trial's seeds; NaN where it is missing."""
+        numbers = (math.nan if value is None else float(value) for value in self.cells(arm, key))
+        return list(zip(self.cells(arm, "seed"), numbers, strict=True))
+
     @cached_property
-    def _columns(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
+    def _columns(self) -> dict[str, dict[str, list[Any]]]:
         return {}
 
     @property
@@ -116,14 +120,9 @@ class Study:
         heard = self.audio.loc[self.audio["seed"].isna(), "arm"]
         return list(dict.fromkeys([*self.references["arm"], *heard]))
 
-    def of_arm(self, arm: str) -> pd.DataFrame:
-        """Finished trials of one arm, one per pair of seeds."""
-        found = self._by_arm.get(arm)
-        return self.trials.iloc[:0] if found is None else found
-
-    @cached_property
-    def _by_arm(self) -> dict[str, pd.DataFrame]:
-        return {str(arm): trials for arm, trials in self.trials.groupby("arm", sort=False)}
+    def folder(self, arm: str) -> Path:
+        """Folder of an arm's first finished trial."""
+        return Path(self.cells(arm, "folder")[0])
 
 
 def load_study(root: Path) -> Study:
@@ -292,6 +291,7 @@ def _trial_row(arm: str, seed: str, folder: Path, record: dict[str, Any]) -> dic
             f"timing.{key}": timing.get(key)
             for key in ("cpu", "isa", "verdict", "why", "nominal_ghz", "rejected", "pinned")
         },
+        **{f"timing.product.{key}": value for key, value in (timing.get("product") or {}).items()},
         "artifacts.config": (record.get("artifacts") or {}).get("config"),
     }
 

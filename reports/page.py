@@ -47,9 +47,10 @@ CAPTIONS = {
         "5 %): arms whose bars do not touch differ. The dotted line ends the best arm's bar.",
     ),
     "read_limit": (
-        "Read limit",
-        "Time of the recurrent product over the time to read its bytes; no product can be below the dashed line, and a "
-        "cross there is an error of measurement. Records hold no other roof: `lanewise kernels --roofline` draws them.",
+        "Roofline",
+        "The recurrent product against what this host allows: the memory that delivers its bytes, and the peak of its "
+        "number format, both measured in the same run. Nothing can be beyond its limit: a cross there is an error of "
+        "measurement. `lanewise kernels --roofline` draws every kernel.",
     ),
     "learning_curves": ("Learning curves", "Validation loss and sparsity over training; bands span the seeds."),
     "masks": (

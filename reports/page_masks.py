@@ -61,7 +61,12 @@ def png(kept: NDArray[np.bool_]) -> bytes:
     # Filter 2, the difference to the line above: rows of one tile are alike, and zeros are what deflate likes best.
     filtered = np.concatenate([np.full((rows, 1), 2, np.uint8), lines - above], axis=1)
     header = struct.pack(">2I5B", columns, rows, 1, 3, 0, 0, 0)
-    chunks = (b"IHDR", header), (b"PLTE", bytes(6)), (b"tRNS", b"\x00\xff"), (b"IDAT", zlib.compress(filtered.tobytes(), 9))
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", bytes(6)),
+        (b"tRNS", b"\x00\xff"),
+        (b"IDAT", zlib.compress(filtered.tobytes(), 9)),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in (*chunks, (b"IEND", b"")))
 
 

@@ -119,8 +119,7 @@ def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
     sparsity = math.fsum(known) / len(known) if known else 0.0
     if sparsity <= 0:
         return nothing
-    trials = study.of_arm(arm)
-    matrices = str(trials["prune.matrices"].iloc[0]) if "prune.matrices" in trials else ""
+    matrices = str(study.cells(arm, "prune.matrices")[0])
     parts = study.parts_of.get(baseline, {})
     pruned = sum(us for part, us in parts.items() if re.search(rf"\b{re.escape(part)}\b", matrices))
     share = pruned / sum(parts.values()) if pruned else 1.0

@@ -9,12 +9,12 @@ NOTE = "mlflow.note.content"
 """Tag that MLflow shows as the description of a run or an experiment."""
 
 SHOWN = {
-    "quality.nll_bits": ("NLL", "{:.3f} bit a sample", 1.0),
-    "quality.si_sdr": ("SI-SDR", "{:.2f} dB", 1.0),
+    "quality.nll_bits": ("NLL, bits a sample", "{:.3f}", 1.0),
+    "quality.si_sdr": ("SI-SDR, dB", "{:.2f}", 1.0),
     "quality.pesq_wb": ("PESQ-wb", "{:.2f}", 1.0),
     "speed.rtf": ("RTF", "{:.4f}", 1.0),
     "speed.vs_dense": ("times the dense engine's speed", "{:.2f}", 1.0),
-    "size.bytes": ("packed model", "{:.0f} kB", 1e-3),
+    "size.bytes": ("packed model, kB", "{:.0f}", 1e-3),
     "sparsity.achieved": ("pruned", "{:.1%}", 1.0),
 }
 """Label, form and factor of the metrics that a description names."""

@@ -55,8 +55,8 @@ def view(task: str) -> dict[str, Any]:
         "datasetsFilter": [],
         "selectedColumns": columns,
         "runsHiddenMode": "FIRST_20_RUNS",
-        "hideEmptyCharts": True,
-        "isAccordionReordered": False,
+        "hideEmptyCharts": False,
+        "isAccordionReordered": True,
         "autoRefreshEnabled": True,
         "compareRunSections": [_section(name) for name in _SECTIONS],
         "compareRunCharts": _charts(task, primary),
@@ -90,5 +90,6 @@ def _chart(kind: str, section: str, name: str, **more: Any) -> dict[str, Any]:
 
 
 def _section(name: str) -> dict[str, Any]:
-    return {"uuid": f"lanewise {name}", "name": name, "display": True, "isReordered": False, "deleted": False,
-            "isGenerated": False}  # fmt: skip
+    columns, height_px = (1, 720) if name == "Masks" else (2, 360)
+    return {"uuid": f"lanewise {name}", "name": name, "display": True, "isReordered": True, "deleted": False,
+            "isGenerated": False, "columns": columns, "cardHeight": height_px}  # fmt: skip

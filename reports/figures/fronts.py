@@ -22,7 +22,7 @@ MOST_IN_LEGEND = 32
 MOST_NAMED = 80
 """Points drawn each in its own look; of more, dominated ones are drawn as one cloud."""
 RTF = "speed.rtf"
-REAL_TIME_IN_SIGHT = 4
+REAL_TIME_IN_SIGHT = 16
 """The line RTF = 1 is drawn where the slowest arm is within this factor of it."""
 
 

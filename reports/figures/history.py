@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from reports.analysis import Analysis
-from reports.figures.masks import picture
+from reports.figures.masks import Board
 from reports.figures.style import GRID, INK, PALETTE, empty, figure, short
 from reports.histories import History, histories
 
@@ -14,21 +15,19 @@ LOOKS = {"before": (GRID, "-"), "pruned": (PALETTE[1], "--"), "after": (PALETTE[
 
 
 def draw_masks(analysis: Analysis) -> Figure:
-    """One row per arm: the first gate at every snapshot."""
+    """One row per arm: the first gate at every snapshot, with its step and the share that is left."""
     found = histories(analysis)
     if not found:
         return empty(NOTHING)
     columns = max(len(history.steps) for history in found)
-    with figure(1.1 * columns + 0.4, 1.45 * len(found)) as drawn:
-        grid = drawn.subplots(len(found), columns, squeeze=False)
-        for row, history in zip(grid, found, strict=True):
-            for axes in row[len(history.steps) :]:
-                axes.set_axis_off()
-            for place, (axes, step) in enumerate(zip(row, history.steps, strict=False)):
-                picture(axes, history.of_gate(place, 0))
-                axes.set_title(f"step {step}\n{history.of_gate(place, 0).mean():.1%}", pad=3, fontsize=7)
+    with figure(1.1 * columns + 0.4, 1.35 * len(found)) as drawn:
+        board = Board(drawn, len(found), columns)
+        for row, history in enumerate(found):
             gate = f", gate {history.gates[0]}" if history.gates[0] else ""
-            row[0].set_ylabel(f"{short(history.arm)}\n{history.matrix}{gate}", fontsize=6)
+            board.name(row, f"{short(history.arm)}\n{history.matrix}{gate}")
+            for column, step in enumerate(history.steps):
+                kept = history.of_gate(column, 0)
+                board.picture(row, column, kept, f"{step}: {kept.mean():.0%}")
         return drawn
 
 
@@ -60,8 +59,8 @@ def draw_weights(analysis: Analysis) -> Figure:
     columns = min(2, len(found))
     lines = -(-len(found) // columns)
     with figure(7.6, 0.5 + 1.75 * lines) as drawn:
-        grid = drawn.subplots(lines, columns, squeeze=False, sharey=True).flat
-        for axes in list(grid)[len(found) :]:
+        grid = drawn.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        for axes in grid[len(found) :]:
             axes.set_axis_off()
         for axes, history in zip(grid, found, strict=False):
             mine = table[table["arm"] == history.arm]
@@ -74,11 +73,13 @@ def draw_weights(analysis: Analysis) -> Figure:
                     axes.fill_between(group["weight"], 0.5, group["count"].clip(lower=0.5), step="mid", color=GRID)
             axes.set_yscale("log")
             axes.set_ylim(bottom=0.5)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+            axes.set_title(short(history.arm), loc="left", pad=3)
             zero = history.zeros[-1] / history.kept[0].size
-            axes.set_title(f"{short(history.arm)}, {history.matrix}: {zero:.1%} zero at the end", loc="left", pad=3)
+            axes.text(0.98, 0.93, f"{zero:.0%} zero", transform=axes.transAxes, ha="right", va="top", fontsize=7)
         for axes in drawn.axes[-columns:]:
             axes.set_xlabel("weight", color=INK)
-        drawn.supylabel("weights that are not zero", fontsize=9)
+        drawn.supylabel(f"weights of {found[0].matrix} that are not zero", fontsize=9)
         handles, labels = drawn.axes[0].get_legend_handles_labels()
         words = [label.partition(" (")[0] for label in labels]
         drawn.legend(handles, words, loc="outside upper right", ncols=3)

@@ -99,8 +99,9 @@ def write(drawn: Figure, folder: Path, name: str, pdf: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        drawn.draw_without_rendering()
-        drawn.set_layout_engine("none")  # laid out once, so that both files are placed alike
+        if drawn.axes and (engine := drawn.get_layout_engine()) is not None:
+            engine.execute(drawn)
+        drawn.set_layout_engine("none")  # laid out once, so that all files are placed alike
         drawn.savefig(folder / f"{name}.png", metadata={"Software": None})
         buffer = io.StringIO()
         drawn.savefig(buffer, format="svg", metadata=_SVG_METADATA, transparent=True)

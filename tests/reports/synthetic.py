@@ -217,6 +217,7 @@ class StudyFiles:
                     "kernel": list(us / 40 * (1 + np.abs(rng.normal(0, 0.004, 21)))),
                     "limit": list(us / 40 * 0.9 * (1 + np.abs(rng.normal(0, 0.002, 21)))),
                 },
+                "product": {"bytes": int(60_000 * us / 50), "operations": int(25_000 * us / 50), "peak_gops": 118.0},
                 "parts_us": {"conditioning": 0.3, "gru": us / 40, "heads": 1.1, "sampling": 0.6, "synthesis": 0.2},
             },
             "curves": {

@@ -135,7 +135,10 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
     pruned = sum(arm.tile is not None for arm in SHOWN)
-    assert elements.count("svg") == 7 + pruned, "masks over training have a histogram each in place of one figure"
+    strips = len(SHOWN)
+    assert elements.count("svg") == 7 + pruned + strips, (
+        "masks over training have a histogram each in place of one figure"
+    )
     assert elements.count("canvas") == 4 * (len(SHOWN) + 3) + pruned * (3 + 1)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
