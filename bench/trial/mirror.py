@@ -27,6 +27,9 @@ STATUS = {
 MAX_BATCH = 1000
 """MLflow's limit on metrics in one `log_batch`."""
 
+DIGEST_LENGTH = 16
+"""Of a dataset's digest, which MLflow's table of runs shows whole."""
+
 TABLE_FILE = "utterances.json"
 _TABLE_TAG = "mlflow.loggedArtifacts"
 
@@ -113,20 +116,19 @@ def artifacts(record: Record, folder: Path) -> list[tuple[Path, str | None]]:
 def datasets(record: Record) -> "list[DatasetInput]":
     """Return the recordings (and the noise) of a trial as inputs of its run.
 
-    Their digest is `lanewise.data_hash`: of every recording, its split and the definition of the features.
+    Their digest begins as `lanewise.data_hash`: of every recording, its split and the definition of the features.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     found = record.tags.get("lanewise.data_hash")
     if found is None:
         return []
-    sources = {
-        key: str(record.params.get(f"data.{key}")) for key in ("corpus", "noise") if record.params.get(f"data.{key}")
-    }
+    named = {key: record.params.get(f"data.{key}") for key in ("corpus", "noise")}
+    sources = {key: str(value) for key, value in named.items() if value}
     name = " + ".join(Path(source.partition(":")[2] or source).name for source in sources.values())
-    source = json.dumps(sources, sort_keys=True)
+    source = json.dumps({**sources, "data_hash": found}, sort_keys=True)
     profile = json.dumps({"test_clips": len(record.utterances)})
-    dataset = Dataset(name[:500], found[:36], "lanewise", source, profile=profile)
+    dataset = Dataset(name[:500], found[:DIGEST_LENGTH], "lanewise", source, profile=profile)
     return [DatasetInput(dataset, [InputTag("mlflow.data.context", "training, evaluation")])]
 
 

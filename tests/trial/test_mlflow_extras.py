@@ -94,8 +94,10 @@ def test_recordings_and_noise_are_inputs() -> None:
     assert datasets(record) == []
     record.tags["lanewise.data_hash"] = "0123456789abcdef-mel1"
     (used,) = datasets(record)
-    assert (used.dataset.name, used.dataset.digest) == ("mine + rain", "0123456789abcdef-mel1")
-    assert json.loads(used.dataset.source) == {"corpus": "folder:/speech/mine", "noise": "folder:/noise/rain"}
+    assert (used.dataset.name, used.dataset.digest) == ("mine + rain", "0123456789abcdef")
+    assert json.loads(used.dataset.source) == {
+        "corpus": "folder:/speech/mine", "noise": "folder:/noise/rain", "data_hash": "0123456789abcdef-mel1",
+    }  # fmt: skip
 
 
 def test_a_models_card_names_its_loader(tmp_path: Path) -> None:
