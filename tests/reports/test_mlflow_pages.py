@@ -77,7 +77,7 @@ def run_of(tracking: Tracking, arm: str) -> Any:
 
 def test_the_table_has_useful_columns_and_says_what_was_found(page: Page, store: tuple[str, Tracking]) -> None:
     url, tracking = store
-    page.size(2600, 1000)  # the table draws no columns that are out of sight
+    page.size(3600, 1000)  # the table draws no columns that are out of sight
     shown(page, url + view_path(tracking._experiment_id), "3 matching runs", "The fastest arm is", "prune.tile", "16x1",
           "quality.nll_bits", "speed.rtf")  # fmt: skip
     page.browser.drain(2)
