@@ -113,7 +113,7 @@ def analyse(study: Study) -> Analysis:
         if column in quality
         for delta in differences(scores, arms, BASELINE, column, margins.get(column.key))
     }
-    unstable = frozenset(arm for arm in study.arms if not _all_stable(study.of_arm(arm)))
+    unstable = frozenset(arm for arm in study.arms if not all(map(is_stable, study.cells(arm, "timing.verdict"))))
     timed = [arm for arm in study.arms if arm not in unstable]
     marked = {c.key: frozenset(not_worse_than_best(scores, study.arms, c)) for c in columns if c in quality}
     marked |= {c.key: _overlapping_best(estimates, timed, c) for c in columns if c in speed and c.sign}
@@ -178,10 +178,6 @@ def _reasons(utterances: pd.DataFrame, keys: set[str]) -> dict[str, str]:
     """The first reason given for each metric that has no score at all; metrics nobody mentions are left out."""
     rows = utterances[utterances["metric"].isin(keys)].drop_duplicates("metric")
     return {str(row.metric): str(row.reason) for row in rows.sort_values("metric").itertuples(index=False)}
-
-
-def _all_stable(trials: pd.DataFrame) -> bool:
-    return all(is_stable(verdict) for verdict in trials["timing.verdict"])
 
 
 def _overlapping_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:

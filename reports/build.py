@@ -39,8 +39,8 @@ def build_report(study_dir: Path, out_dir: Path | None = None) -> Path:
     return make_report(study_dir, out_dir).page
 
 
-def make_report(study_dir: Path, out_dir: Path | None = None) -> Report:
-    """As `build_report`, with the headline and the analysis behind it."""
+def make_report(study_dir: Path, out_dir: Path | None = None, pdf: bool = False) -> Report:
+    """As `build_report`, with the headline and the analysis behind it; with `pdf` figures are PDFs, too."""
     study_dir = Path(study_dir)
     analysis = analyse(load_study(study_dir))
     out = study_dir / "report" if out_dir is None else Path(out_dir)
@@ -51,7 +51,7 @@ def make_report(study_dir: Path, out_dir: Path | None = None) -> Report:
         (out / "table.tex").write_text(write_latex(analysis), encoding="utf-8")
         if not analysis.study.clips.empty:
             (out / "conditions.csv").write_text(write_conditions(analysis), encoding="utf-8")
-        figures = draw_all(analysis, out / "figures")
+        figures = draw_all(analysis, out / "figures", pdf)
         page = out / "report.html"
         page.write_text(render(analysis, figures), encoding="utf-8")
     except OSError as error:

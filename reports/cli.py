@@ -26,8 +26,9 @@ RUNS = Path("runs")
     metavar="DIR",
     help="Also keep the records, without audio and models, and tables made from these alone, in DIR.",
 )
+@click.option("--pdf", is_flag=True, help="Write every figure as PDF, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the headline and the table as JSON on stdout.")
-def report(study: str, out: Path | None, tracking_uri: str | None, keep: Path | None, as_json: bool) -> None:
+def report(study: str, out: Path | None, tracking_uri: str | None, keep: Path | None, pdf: bool, as_json: bool) -> None:
     """Make report.html, table.csv/.md/.tex and figures of STUDY.
 
     STUDY is a study's directory (runs/demo) or the name of one under runs/. Trials that did not finish are left
@@ -36,20 +37,20 @@ def report(study: str, out: Path | None, tracking_uri: str | None, keep: Path | 
     \b
     Examples:
       lanewise report demo
-      lanewise report runs/paper --out paper-report
+      lanewise report runs/paper --out paper-report --pdf
       lanewise report runs/paper --keep reports/reference/paper
       lanewise report demo --json | jq '.rows[] | {arm, "speed.rtf"}'
       lanewise report demo --tracking-uri sqlite:///runs/demo/mlflow.db --out from-mlflow
     """
     if tracking_uri is None:
-        _make(find_study(study), out, keep, as_json)
+        _make(find_study(study), out, keep, pdf, as_json)
         return
     if out is None:
         raise UsageError("--tracking-uri needs --out DIR: there is no study directory to write the report into")
     from reports.mirror import mirror
 
     with tempfile.TemporaryDirectory(prefix="lanewise-report-") as folder:
-        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, keep, as_json)
+        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, keep, pdf, as_json)
 
 
 def find_study(study: str) -> Path:
@@ -68,12 +69,12 @@ def find_study(study: str) -> Path:
     raise UsageError(f"no study {study!r} here or under {RUNS}/{hint}")
 
 
-def _make(study_dir: Path, out: Path | None, keep: Path | None, as_json: bool) -> None:
+def _make(study_dir: Path, out: Path | None, keep: Path | None, pdf: bool, as_json: bool) -> None:
     from reports.build import make_report
     from reports.keeping import keep_study
     from reports.tables import one_line, table_rows
 
-    made = make_report(study_dir, out)
+    made = make_report(study_dir, out, pdf)
     for sentence in made.sentences:
         say(one_line(sentence.text))
     say(f"report: {made.page}")

@@ -300,7 +300,7 @@ def _failed_scores(analysis: Analysis, arm: str) -> int:
 def _context(analysis: Analysis) -> str:
     trials = analysis.study.trials
     n_utterances = analysis.study.utterances["utterance"].nunique()
-    seeds = max(len(analysis.study.of_arm(arm)) for arm in analysis.arms)
+    seeds = max(len(analysis.study.cells(arm, "seed")) for arm in analysis.arms)
     hosts = _listed(sorted({str(cpu) for cpu in trials["timing.cpu"].dropna()})) or "host not recorded"
     isas = _listed(sorted({str(isa) for isa in trials["timing.isa"].dropna()}))
     dates = sorted(str(ended)[:10] for ended in trials["ended"].dropna())

@@ -17,7 +17,7 @@ from reports.loader import load_study
 from reports.tables import one_line, write_conditions, write_csv, write_latex, write_markdown
 
 OF_THE_STUDY = ("study.yaml", "references.json")
-BULKY = {"masks", "spectrograms"}
+BULKY = {"masks", "masks_over_training", "spectrograms"}
 """Figures that are drawn from what is not kept."""
 
 
@@ -56,7 +56,7 @@ def write_kept(analysis: Analysis, into: Path) -> None:
         (into / name).write_text(text, encoding="utf-8")
     for name, draw in figures_of(analysis).items():
         if name not in BULKY:
-            write(draw(analysis), into / "figures", name)[0].unlink()  # the SVG alone
+            write(draw(analysis), into / "figures", name).with_suffix(".png").unlink()
 
 
 def texts(analysis: Analysis) -> dict[str, str]:

@@ -20,8 +20,9 @@ def listening_test(
 ) -> None:
     """Write the stimuli of a listening test on STUDY: gain-matched wav files, webMUSHRA set-ups, ABX trials.
 
-    Put the folder into webMUSHRA's `configs/` and open it with `?config=NAME/mushra.yaml` (or `pairs.yaml`). File names
-    do not tell the systems: stimuli.csv and abx-key.csv are for you.
+    Put the folder into webMUSHRA's `configs/` and open it with `?config=NAME/mushra.yaml` (or `pairs.yaml`, or
+    `pairs-dense.yaml`: against dense-continued). File names do not tell the systems: stimuli.csv and abx-key.csv are
+    for you.
 
     \b
     Examples:

@@ -1,6 +1,8 @@
-"""Stimuli of a listening test: gain-matched wav files, set-ups for webMUSHRA (MUSHRA, pairs), ABX trials.
+"""Stimuli of a listening test: equally loud wav files of equal length, set-ups for webMUSHRA, trials for ABX.
 
-File names say nothing about the system: `stimuli.csv` and `abx-key.csv` are the experimenter's.
+webMUSHRA (https://github.com/audiolabs/webMUSHRA, doc/experimenter.md) refuses a page whose stimuli differ in length,
+are more than twelve or, in a strict MUSHRA page, last more than twelve seconds. File names say nothing about the
+system: `stimuli.csv` and `abx-key.csv` are the experimenter's.
 """
 
 import csv
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import yaml
+from numpy.typing import NDArray
 
 from bench.errors import LanewiseError, UsageError
 from reports.analysis import Analysis
@@ -22,6 +25,7 @@ from reports.listening import audio_of, choose, read_audio, systems
 from reports.loader import BASELINE, NOISY, RECORDING
 
 MOST_SYSTEMS = 12  # ITU-R BS.1534: more than twelve signals on a page tire the listener
+LONGEST_S = 12.0  # of the same
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,16 @@ class Stimulus:
     utterance: str
     system: str
     gain_db: float
+    seconds: float
 
 
 def write_test(
     analysis: Analysis, out: Path, arms: tuple[str, ...], utterances: int, metric: str | None, seed: int
 ) -> list[Stimulus]:
     """Write `stimuli/`, `stimuli.csv`, `mushra.yaml`, `pairs.yaml`, `abx/`, `abx.csv` and `abx-key.csv` below `out`.
+
+    `pairs.yaml` compares with the recording; where dense-continued is among the systems, `pairs-dense.yaml` compares
+    the others with it.
 
     Parameters
     ----------
@@ -72,6 +80,7 @@ def write_test(
         audio = {name: read_audio(path) for name, path in paths.items() if path is not None}
         if RECORDING not in audio:
             raise LanewiseError(f"no recording of {choice.utterance} is stored")
+        audio = {name: (fitted(samples, len(audio[RECORDING][0])), rate) for name, (samples, rate) in audio.items()}
         gains = matching_gains_db([samples for samples, _ in audio.values()])
         letters = rng.permutation(len(audio) - 1)
         for place, ((name, (samples, rate)), gain) in enumerate(zip(audio.items(), gains, strict=True)):
@@ -79,22 +88,33 @@ def write_test(
             file = f"stimuli/u{number:02d}-{stem}.wav"
             louder = samples * np.float32(10 ** (gain / 20))
             soundfile.write(out / file, np.clip(louder, -1, 1), rate, subtype="PCM_16")
-            written.append(Stimulus(file, choice.utterance, name, round(gain, 2)))
+            written.append(Stimulus(file, choice.utterance, name, round(gain, 2), len(samples) / rate))
     _write_csv(out / "stimuli.csv", ["file", "utterance", "system", "gain_db"],
                [[s.file, s.utterance, s.system, f"{s.gain_db:+.2f}"] for s in written])  # fmt: skip
-    _write_yaml(out / "mushra.yaml", analysis, written, "mushra")
-    _write_yaml(out / "pairs.yaml", analysis, written, "paired_comparison")
+    _write_yaml(out / "mushra.yaml", analysis, written, "mushra", RECORDING)
+    _write_yaml(out / "pairs.yaml", analysis, written, "paired_comparison", RECORDING)
+    if any(s.system == BASELINE for s in written) and len(compared) > 1:
+        others = [s for s in written if s.system != RECORDING]
+        _write_yaml(out / "pairs-dense.yaml", analysis, others, "paired_comparison", BASELINE)
     _write_abx(out, written, rng)
     return written
 
 
-def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: str) -> None:
-    """A webMUSHRA configuration; paths are those of a folder `configs/<name of the output folder>` of webMUSHRA."""
+def fitted(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Samples cut, or with silence appended, to a length."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: str, compared_with: str) -> None:
+    """A webMUSHRA configuration; paths are those of a folder `configs/<name of the output folder>` of webMUSHRA.
+
+    Pairs are those of the system `compared_with` and each of the others: one of the two is the reference once more.
+    """
     folder = f"configs/{path.parent.resolve().name}"
     pages: list[Any] = [
         {"type": "generic", "id": "welcome", "name": "Welcome", "content": "Use headphones in a quiet room."}
     ]
-    first = next(s for s in stimuli if s.system == RECORDING)
+    first = next(s for s in stimuli if s.system == compared_with)
     pages.append(
         {"type": "volume", "id": "volume", "name": "Volume", "content": "Set a comfortable volume, then leave it.",
          "stimulus": f"{folder}/{first.file}", "defaultVolume": 0.5}
@@ -102,14 +122,14 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
     trials: list[Any] = ["random"]
     for utterance in dict.fromkeys(s.utterance for s in stimuli):
         mine = [s for s in stimuli if s.utterance == utterance]
-        reference = next(s.file for s in mine if s.system == RECORDING)
-        conditions = {Path(s.file).stem.rpartition("-")[2]: f"{folder}/{s.file}" for s in mine if s.system != RECORDING}
+        reference = next(s for s in mine if s.system == compared_with)
+        conditions = {Path(s.file).stem.rpartition("-")[2]: f"{folder}/{s.file}" for s in mine if s is not reference}
         page: dict[str, Any] = {
-            "type": kind, "id": Path(reference).stem.partition("-")[0], "name": "Compare with the reference",
-            "content": "", "showWaveform": False, "enableLooping": True, "reference": f"{folder}/{reference}",
+            "type": kind, "id": Path(reference.file).stem.partition("-")[0], "name": "Compare with the reference",
+            "content": "", "showWaveform": False, "enableLooping": True, "reference": f"{folder}/{reference.file}",
         }  # fmt: skip
         if kind == "mushra":
-            page |= {"createAnchor35": True, "createAnchor70": False}
+            page |= {"createAnchor35": True, "createAnchor70": False, "strict": reference.seconds <= LONGEST_S}
         else:
             page |= {"unforced": "I hear no difference"}
         trials.append({**page, "stimuli": dict(sorted(conditions.items()))})
@@ -117,7 +137,7 @@ def _write_yaml(path: Path, analysis: Analysis, stimuli: list[Stimulus], kind: s
     pages.append({"type": "finish", "name": "Thank you", "content": "Thank you.", "showResults": False,
                   "writeResults": True})  # fmt: skip
     content = {
-        "testname": f"{escape(analysis.study.name)}: {kind}", "testId": f"lanewise_{kind}", "bufferSize": 2048,
+        "testname": f"{escape(analysis.study.name)}: {kind}", "testId": f"lanewise_{path.stem}", "bufferSize": 2048,
         "stopOnErrors": True, "showButtonPreviousPage": True, "remoteService": "service/write.php", "pages": pages,
     }  # fmt: skip
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -54,6 +54,7 @@ class Study:
     timing : `arm`, `seed`, `engine` (model, dense, kernel, limit), `sample_us`
     parts : `arm`, `seed`, `part`, `us_per_step`
     audio : `arm`, `seed` (None for references), `utterance`, `path` (existing files only)
+    snapshots : by arm (first seed), what its record says of its matrices over training: `steps`, `matrices`
     left_out : trials that did not finish, failed, could not be read or were repeated
     about : the study file as it ran, `study.yaml` of the study directory (empty without one)
     """
@@ -69,6 +70,7 @@ class Study:
     timing: pd.DataFrame
     parts: pd.DataFrame
     audio: pd.DataFrame
+    snapshots: dict[str, dict[str, Any]]
     left_out: tuple[LeftOut, ...]
     about: dict[str, Any]
 
@@ -95,15 +97,19 @@ class Study:
             found.setdefault((arm, seed, engine), []).append(us)
         return {key: np.sort(np.asarray(values, dtype=np.float64)) for key, values in found.items()}
 
+    def cells(self, arm: str, key: str) -> list[Any]:
+        """A column of `trials` for one arm's trials; None where there is no such column."""
+        if key not in self._columns:
+            found = self._columns[key] = {}
+            column = self.trials[key].tolist() if key in self.trials else [None] * len(self.trials)
+            for name, value in zip(self.trials["arm"].tolist(), column, strict=True):
+                found.setdefault(name, []).append(value)
+        return self._columns[key].get(arm, [])
+
     def values(self, arm: str, key: str) -> list[tuple[str, float]]:
         """A metric of each of an arm's trials, with the trial's seeds; NaN where it is missing."""
-        if key not in self._columns:
-            self._columns[key] = {}
-            column = self.trials[key].tolist() if key in self.trials else [math.nan] * len(self.trials)
-            for name, seed, value in zip(self.trials["arm"], self.trials["seed"], column, strict=True):
-                number = math.nan if value is None else float(value)
-                self._columns[key].setdefault(name, []).append((seed, number))
-        return self._columns[key].get(arm, [])
+        numbers = (math.nan if value is None else float(value) for value in self.cells(arm, key))
+        return list(zip(self.cells(arm, "seed"), numbers, strict=True))
 
     @cached_property
     def not_run(self) -> dict[str, list[str]]:
@@ -118,7 +124,7 @@ class Study:
         return {arm: without for arm, without in missing.items() if without}
 
     @cached_property
-    def _columns(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
+    def _columns(self) -> dict[str, dict[str, list[Any]]]:
         return {}
 
     @property
@@ -127,14 +133,9 @@ class Study:
         heard = self.audio.loc[self.audio["seed"].isna(), "arm"]
         return list(dict.fromkeys([*self.references["arm"], *heard]))
 
-    def of_arm(self, arm: str) -> pd.DataFrame:
-        """Finished trials of one arm, one per pair of seeds."""
-        found = self._by_arm.get(arm)
-        return self.trials.iloc[:0] if found is None else found
-
-    @cached_property
-    def _by_arm(self) -> dict[str, pd.DataFrame]:
-        return {str(arm): trials for arm, trials in self.trials.groupby("arm", sort=False)}
+    def folder(self, arm: str) -> Path:
+        """Folder of an arm's first finished trial."""
+        return Path(self.cells(arm, "folder")[0])
 
 
 def load_study(root: Path) -> Study:
@@ -193,6 +194,7 @@ def _load(root: Path, folders: list[Path]) -> Study:
         timing=_frame(_timing_rows(tagged), ["arm", "seed", "engine", "sample_us"]),
         parts=_frame(_part_rows(tagged), ["arm", "seed", "part", "us_per_step"]),
         audio=_frame(_audio_rows(tagged, root, systems), ["arm", "seed", "utterance", "path"]),
+        snapshots=_snapshots(tagged),
         left_out=tuple(left_out),
         about=_read_about(root),
     )
@@ -302,6 +304,7 @@ def _trial_row(arm: str, seed: str, folder: Path, record: dict[str, Any]) -> dic
             f"timing.{key}": timing.get(key)
             for key in ("cpu", "isa", "verdict", "why", "nominal_ghz", "rejected", "pinned")
         },
+        **{f"timing.product.{key}": value for key, value in (timing.get("product") or {}).items()},
         "artifacts.config": (record.get("artifacts") or {}).get("config"),
     }
 
@@ -389,6 +392,12 @@ def _part_rows(tagged: list[Tagged]) -> Iterator[dict[str, Any]]:
     for arm, seed, _, record in tagged:
         for part, us in ((record.get("timing") or {}).get("parts_us") or {}).items():
             yield {"arm": arm, "seed": seed, "part": part, "us_per_step": _number(us)}
+
+
+def _snapshots(tagged: list[Tagged]) -> dict[str, dict[str, Any]]:
+    first = {arm: record for arm, _, _, record in reversed(tagged)}
+    facts = {arm: (record.get("facts") or {}).get("snapshots") for arm, record in first.items()}
+    return {arm: found for arm, found in facts.items() if found}
 
 
 def _audio_rows(tagged: list[Tagged], root: Path, systems: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench.errors import LanewiseError, UsageError
 
-WANTED = ("record.json", "masks.npz", "audio")
+WANTED = ("record.json", "masks.npz", "snapshots.npz", "audio")
 OF_THE_STUDY = ("study.yaml", "references.json", "references")
 
 

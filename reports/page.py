@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import listening, page_conditions, page_table, page_timing, published
+from reports import listening, page_conditions, page_masks, page_table, page_timing, published
 from reports.analysis import Analysis
 from reports.figures import fronts
 from reports.headline import headline, is_short
@@ -17,7 +17,7 @@ from reports.svg import inline
 from reports.tables import param_keys
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("report.js", "listen.js")
+SCRIPTS = ("report.js", "listen.js", "masks.js")
 
 _FRONT = (
     "Each point is an arm, drawn by its paired difference to dense-continued (star, dashed line); bars are 95 % "
@@ -55,9 +55,10 @@ CAPTIONS = {
         "5 %): arms whose bars do not touch differ. The dotted line ends the best arm's bar.",
     ),
     "read_limit": (
-        "Read limit",
-        "Time of the recurrent product over the time to read its bytes; no product can be below the dashed line, and a "
-        "cross there is an error of measurement. Records hold no other roof: `lanewise kernels --roofline` draws them.",
+        "Roofline",
+        "The recurrent product against what this host allows: the memory that delivers its bytes, and the peak of its "
+        "number format, both measured in the same run. Nothing can be beyond its limit: a cross there is an error of "
+        "measurement. `lanewise kernels --roofline` draws every kernel.",
     ),
     "learning_curves": ("Learning curves", "Validation loss and sparsity over training; bands span the seeds."),
     "masks": (
@@ -65,7 +66,14 @@ CAPTIONS = {
         "Blue weights stay. Gates of the recurrent matrix (output rows by input columns), then a corner enlarged with "
         "the grid of the pruning tile.",
     ),
+    "weights": (
+        "Weights",
+        "How many weights of each size are left: the dense start (grey), the end of pruning, the end of recovery. The "
+        "last bins hold everything beyond.",
+    ),
 }
+NOT_ON_PAGE = ("spectrograms", "masks_over_training")
+"""Figures whose place the page fills with something that moves: see listen.js and masks.js."""
 
 
 def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
@@ -80,11 +88,12 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     listen = listening.page(analysis)
+    masks, masks_dropped = page_masks.arms(analysis)
     drawn = [
         {"name": name, "title": CAPTIONS[name][0], "caption": CAPTIONS[name][1],
          "svg": inline(path.read_text(encoding="utf-8"), name, CAPTIONS[name][0])}
         for name, path in figures.items()
-        if name != "spectrograms"  # the page draws its own, of every row: see listen.js
+        if name not in NOT_ON_PAGE
     ]  # fmt: skip
     return environment.get_template("report.html.j2").render(
         study=analysis.study,
@@ -101,6 +110,9 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         figures=drawn,
         listen=listen,
         clips=_script_json(listen.clips),
+        masks=masks,
+        masks_dropped=masks_dropped,
+        masks_json=_script_json(masks),
         word=analysis.task.word,
         ranking=rank(analysis, analysis.primary),
         conditions=page_conditions.table(analysis),

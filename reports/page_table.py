@@ -102,6 +102,6 @@ def _setting(analysis: Analysis, arm: str) -> str:
         words.append(f"tile {analysis.param(arm, 'prune.tile')}, sparsity {analysis.param(arm, 'prune.sparsity'):g}")
     if analysis.param(arm, "reg.kind") not in (None, "none"):
         words.append(f"{analysis.param(arm, 'reg.kind')} on {analysis.param(arm, 'reg.tile')}")
-    seeds = len(analysis.study.of_arm(arm))
+    seeds = len(analysis.study.cells(arm, "seed"))
     words.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
     return "; ".join(words)

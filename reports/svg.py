@@ -18,8 +18,8 @@ def inline(text: str, name: str, label: str) -> Markup:
     name : prefix that keeps its ids apart from other figures'
     label : what the figure shows, for screen readers
 
-    A group with the id `point-<number>[-<panel>]` becomes a `.point` of that arm, for the page's
-    tooltips.
+    A group with the id `point-<number>[-<panel>]` becomes a `.point` of that arm, for the page's tooltips; so does each
+    marker of a `cloud-<number>.<number>...-<panel>`.
     """
     body = text[text.index("<svg") :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
@@ -31,4 +31,12 @@ def inline(text: str, name: str, label: str) -> Markup:
     for colour, variable in _PAGE_COLOURS.items():
         body = re.sub(colour, variable, body, flags=re.IGNORECASE)
     body = re.sub(rf'(<g id="{re.escape(name)}-point-(\d+)(?:-\w+)?")>', r'\1 class="point" data-arm="\2">', body)
+    body = re.sub(rf'<g id="{re.escape(name)}-cloud-([\d.]+)-(\w+)">.*?</g>\s*</g>', _spread, body, flags=re.DOTALL)
     return Markup(body)
+
+
+def _spread(cloud: re.Match[str]) -> str:
+    """Give each marker of a cloud the number of its arm."""
+    numbers = iter(cloud[1].split("."))
+    body = cloud[0].replace(cloud[1], "", 1)
+    return re.sub(r"<use ", lambda _: f'<use class="point" data-arm="{next(numbers)}" ', body)

@@ -31,11 +31,11 @@ def table_data(analysis: Analysis) -> pd.DataFrame:
 
 def _row(analysis: Analysis, arm: str) -> dict[str, Any]:
     is_arm = arm in analysis.arms
-    trials = analysis.study.of_arm(arm)
+    study = analysis.study
     row: dict[str, Any] = {"arm": arm, "kind": "arm" if is_arm else "reference"}
-    row["n_seeds"] = len(trials) if is_arm else None
-    row |= {key: " ".join(dict.fromkeys(_plain(value) for value in trials[key])) if is_arm else None
-            for key in PARAMS_ASIDE if key in trials}  # fmt: skip
+    row["n_seeds"] = len(study.cells(arm, "seed")) if is_arm else None
+    row |= {key: " ".join(dict.fromkeys(_plain(value) for value in study.cells(arm, key))) if is_arm else None
+            for key in PARAMS_ASIDE if key in study.trials}  # fmt: skip
     row |= {key: analysis.param(arm, key) if is_arm else None for key in param_keys(analysis)}
     for column in analysis.columns:
         found = analysis.estimates.get((arm, column.key))
@@ -52,7 +52,8 @@ def _row(analysis: Analysis, arm: str) -> dict[str, Any]:
             row[f"{column.key}_diff_ci_high"] = delta.ci_high if delta else math.nan
             row[f"{column.key}_diff_n"] = delta.n_pairs if delta else 0
             row[f"{column.key}_verdict"] = delta.verdict if delta else None
-    row["timing.verdict"] = "; ".join(sorted({str(v) for v in trials["timing.verdict"].dropna()})) if is_arm else None
+    verdicts = {verdict for verdict in study.cells(arm, "timing.verdict") if isinstance(verdict, str)}
+    row["timing.verdict"] = "; ".join(sorted(verdicts)) if is_arm else None
     return row
 
 

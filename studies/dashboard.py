@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from bench.errors import LanewiseError
 from bench.progress import say
 from studies.folder import UNTRACKED, StudyFolder, find
 from studies.servers import HOST, LEAN, Server, running, script
+from studies.study_file import Study
 
 
 @click.command()
@@ -66,7 +66,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
     if tracking == UNTRACKED:
         raise LanewiseError(f"{folder.root}: runs without MLflow; `lanewise tracking resync` brings it there")
     if tracking is not None and tracking.startswith(("http://", "https://")):
-        shown.append(("MLflow", tracking))
+        shown += _pages(tracking, tracking, study, folder)
     else:
         database = folder.root.resolve() / "mlflow.db"
         if tracking is None and not database.exists():
@@ -85,8 +85,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
             str(port),
         )
         servers.append(Server("MLflow", command_line, url, environment, folder.root / "mlflow-server.log"))
-        page = _experiment_page(database, study.name) if tracking is None else ""
-        shown.append((f"MLflow, experiment {study.name}", url + page))
+        shown += _pages(tracking or f"sqlite:///{database}", url, study, folder)
     optuna_dashboard = script("optuna-dashboard")
     if Path(optuna_dashboard).exists():
         url = f"http://{HOST}:{_free(port + 1)}"
@@ -98,11 +97,21 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
     return shown, servers
 
 
-def _experiment_page(database: Path, experiment: str) -> str:
-    """Return the path of an experiment's table of runs in MLflow's pages; empty if it is not there yet."""
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-        row = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
-    return f"/#/experiments/{row[0]}/runs" if row else ""
+def _pages(store: str, url: str, study: Study, folder: StudyFolder) -> list[tuple[str, str]]:
+    """Return MLflow's pages on a study, with useful columns and charts chosen; its first page where it is not there.
+
+    The choice is a tag of the experiment, written anew here: whatever version ran the study, it suits the pages now.
+    """
+    from bench.trial.tracking import Tracking
+    from bench.trial.view import view_path, view_tags
+
+    found = Tracking(folder.root, study.name, store).set_view(view_tags(study.task))
+    if found is None:
+        return [("MLflow", url)]
+    experiment, parent = found
+    pages = {"trials": view_path(experiment), "charts": view_path(experiment, charts=True)}
+    pages["the study itself"] = f"/#/experiments/{experiment}/runs/{parent}"
+    return [(f"MLflow, {study.name}, {what}", url.rstrip("/") + path) for what, path in pages.items()]
 
 
 def _free(port: int) -> int:

@@ -1,5 +1,6 @@
 """`lanewise demo`: the main job on the embedded corpus, a small study and its report."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ def command(out: Path) -> int:
     """
     from reports.build import build_report
     from studies.cli import run_and_report
+    from studies.described import describe_study
     from studies.run import Options, open_tracking
     from studies.study_file import load
 
@@ -37,7 +39,7 @@ def command(out: Path) -> int:
     page = build_report(folder.root, folder.root / "report")
     tracking = open_tracking(study, folder)
     if tracking is not None:
-        tracking.log_study(files={page: None}, finished=True)
+        tracking.log_study(files={page: None}, finished=True, about=partial(describe_study, folder))
     say("")
     say(f"report:     {page}")
     say(f"dashboard:  lanewise dashboard {folder.root}")

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
@@ -10,7 +11,9 @@ from bench.config.yaml_lines import ConfigError, Problem
 from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
+from bench.trial.view import view_tags
 from studies.change import change
+from studies.described import describe_study
 from studies.folder import UNTRACKED, StudyFolder
 from studies.launchers import launcher
 from studies.mend import mend
@@ -110,7 +113,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     with contextlib.ExitStack() as stack:
         mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
         if mirror is not None:
-            mirror.log_study({folder.study_file: None}, study_tags(study))
+            mirror.log_study({folder.study_file: None}, study_tags(study), view_tags(study.task))
         mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
         if options.launcher != "local":
             stores = worker_environment(options.storage, options.tracking_uri)
@@ -269,7 +272,7 @@ def log_end(tracking: "Tracking", folder: StudyFolder, rows: "Sequence[Row]") ->
     report = folder.root / "report" / "report.html"
     kept = {folder.references: None, folder.references.with_suffix(""): "references", report: None}
     files = {path: place for path, place in kept.items() if path.exists()}
-    tracking.log_study(files=files, metrics=_counts(rows), finished=True)
+    tracking.log_study(files=files, metrics=_counts(rows), finished=True, about=partial(describe_study, folder))
 
 
 def study_tags(study: Study) -> dict[str, str]:

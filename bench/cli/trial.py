@@ -94,11 +94,12 @@ def command(
 def _run(config: "TrialConfig", folder: Path, cache: Path | None, tracking_uri: str | None, as_json: bool) -> int:
     from bench.trial.run import run_trial
     from bench.trial.tracking import Tracking
+    from bench.trial.view import view_tags
 
     name = folder.resolve().name
     tracking = Tracking(folder, name, tracking_uri)
     record = run_trial(config, folder, study=name, cache=cache, tracking=tracking)
-    tracking.log_study(finished=True)
+    tracking.log_study(finished=True, view=view_tags(config.task))
     if as_json:
         click.echo(json.dumps(asdict(record), indent=1))
     _print_record(record, folder)

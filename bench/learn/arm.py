@@ -16,6 +16,7 @@ from bench.learn.fit import Fit, Optimisation
 from bench.learn.interrupt import between_steps
 from bench.learn.recovery import Kind as RecoverKind
 from bench.learn.recovery import Recovery
+from bench.learn.snapshots import Snapshots, moments
 from bench.learn.structure import groups_of, reorder_units_
 from bench.learn.task import Task
 from bench.sparsity import catalogue
@@ -145,6 +146,8 @@ class ArmResult:
         rewound or drawn anew), "recovered"; what the penalty costs and what pruning costs stay apart.
     facts
         What the methods have to say for themselves; `permute`: the order of hidden units (`reorder_units_`).
+    snapshots
+        What the plan's matrices looked like on the way.
     """
 
     model: nn.Module
@@ -154,6 +157,7 @@ class ArmResult:
     lambda_: float | None
     milestones: dict[str, float]
     facts: dict[str, Any]
+    snapshots: Snapshots
 
 
 def build_methods(model: nn.Module, task: Task, plan: ArmPlan, seed: int) -> tuple[Method | None, Pruner | None]:
@@ -201,6 +205,8 @@ class ArmRun:
         self.fit = Fit(model, plan.optimisation, self.loss, self.after_step)
         self.curves, self.milestones = Curves(), dict[str, float]()
         self.lambda_: float | None = None
+        looked_at = dict(task.matrices[name] for name in plan.matrices)
+        self.snapshots = Snapshots(model, looked_at, moments(plan.phases))
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
         total, bits = self.recovery.loss(self.model, self.task.batches(step))
@@ -241,6 +247,7 @@ class ArmRun:
             self.restore(self.path)
 
     def begin(self) -> None:
+        self.snapshots.at(0)
         self.milestones["start"] = self.validate(0)
         for method in self.methods.values():
             method.begin()
@@ -284,6 +291,7 @@ class ArmRun:
         self.curves.train_loss.append(bits)
         self.curves.sparsity.append(self.sparsity())
         self.curves.lam.append(lam)
+        self.snapshots.at(step)
         if plan.prune is not None and step == plan.phases.prune_end:
             self.milestones["pruned"] = self.validate(step)
         if step == plan.phases.prune_end:
@@ -311,10 +319,11 @@ class ArmRun:
             "milestones": self.milestones,
             "lambda": self.lambda_,
             "methods": {name: method.state() for name, method in self.methods.items()},
+            "snapshots": self.snapshots.state(),
         }
-        tensors = {
-            f"{name}/{key}": value for name, method in self.methods.items() for key, value in method.tensors().items()
-        }
+        tensors = {f"snapshots/{key}": value for key, value in self.snapshots.kept.items()}
+        for name, method in self.methods.items():
+            tensors |= {f"{name}/{key}": value for key, value in method.tensors().items()}
         self.fit.save(self.path, extra, tensors)
 
     def restore(self, path: Path) -> None:
@@ -324,9 +333,13 @@ class ArmRun:
         extra, tensors = self.fit.restore(path)
         self.curves, self.milestones = Curves(**extra["curves"]), extra["milestones"]
         self.lambda_ = extra["lambda"]
+
+        def of(name: str) -> dict[str, Tensor]:
+            return {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
+
+        self.snapshots.restore(extra["snapshots"], of("snapshots"))
         for name, method in self.methods.items():
-            own = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
-            method.restore(extra["methods"][name], own)
+            method.restore(extra["methods"][name], of(name))
 
     def result(self) -> ArmResult:
         """Return the trained arm."""
@@ -334,7 +347,7 @@ class ArmRun:
         masks = self.pruner.masks if self.pruner is not None else {}
         tiles = dict.fromkeys(masks, self.plan.prune.tile.name) if self.plan.prune is not None else {}
         facts = self.facts | {name: found for name, method in self.methods.items() if (found := method.facts())}
-        return ArmResult(self.model, masks, tiles, self.curves, self.lambda_, self.milestones, facts)
+        return ArmResult(self.model, masks, tiles, self.curves, self.lambda_, self.milestones, facts, self.snapshots)
 
 
 def train_arm(

@@ -67,9 +67,9 @@ class Behind:
         """See `Tracking.sync_record`; of several calls for one record the last one counts."""
         self._put(str(record_dir), lambda: self._tracking.sync_record(record_dir))
 
-    def log_study(self, files: Mapping[Path, str | None], tags: Mapping[str, str]) -> None:
+    def log_study(self, files: Mapping[Path, str | None], tags: Mapping[str, str], view: Mapping[str, str]) -> None:
         """See `Tracking.log_study`."""
-        self._put("study", lambda: self._tracking.log_study(files, tags))
+        self._put("study", lambda: self._tracking.log_study(files, tags, view=view))
 
     def _put(self, key: str, action: Callable[[], object]) -> None:
         self._count += 1

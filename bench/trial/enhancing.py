@@ -242,4 +242,4 @@ def draw(trial: Trial, arm: "Arm", rows: Rows) -> dict[str, list[str]]:
             mels = {name: log_mel(read_wav(trial.folder / file)) for name, file in files.items()}
             pictures.save(pictures.spectrogram_figure(mels, str(row["id"])), trial.folder / path)
             spectrograms.append(path)
-    return {"masks": pictures.draw_masks(trial, arm), "spectrograms": spectrograms}
+    return {**pictures.draw_masks(trial, arm), "spectrograms": spectrograms}

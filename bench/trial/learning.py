@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from bench.config.flat import arm_name, flatten
 from bench.config.matrices import EnhancerShape, Matrix, Shape, VocoderShape
 from bench.config.schema import TrialConfig, Tune
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from bench.models.wavernn import SubbandWaveRNN
     from bench.trial.start import Start
 
-VERSION = 4
+VERSION = 5
 """Of the code that trains an arm: raise it when results change, so that arms of the older code are not reused."""
 
 STAGE = "arm"
@@ -31,7 +33,7 @@ STAGE = "arm"
 HOLD = 0.6
 """Share of an arm's steps at the peak learning rate, then it falls: the same for every arm, whatever its phases."""
 
-MASKS_FILE, FACTS_FILE = "masks.safetensors", "facts.json"
+MASKS_FILE, FACTS_FILE, SNAPSHOTS_FILE = "masks.safetensors", "facts.json", "snapshots.npz"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Arm:
         Validation NLL by phase: `start`, `penalised` (before any pruning), `pruned`, `restarted`, `recovered`.
     facts
         What the methods have to say for themselves: thresholds, bits, the order of units.
+    snapshots
+        `bench.learn.snapshots.Snapshots.facts`: what the matrices looked like on the way; their bits, by state key, are
+        in `SNAPSHOTS_FILE`.
     task
         What its model does.
     tuned, grid
@@ -70,6 +75,7 @@ class Arm:
     lambda_: float | None
     milestones: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+    snapshots: dict[str, Any] = field(default_factory=dict)
     task: str = "vocoder"
     tuned: str | None = None
     grid: dict[float, tuple[float, list[float | None]]] = field(default_factory=dict)
@@ -85,6 +91,11 @@ class Arm:
         from safetensors.torch import load_file
 
         return dict(sorted(load_file(self.folder / MASKS_FILE).items())) if self.tiles else {}
+
+    @property
+    def snapshot_bits(self) -> Path:
+        """Where the bits of the snapshots are."""
+        return self.folder / SNAPSHOTS_FILE
 
     def as_packed(self) -> "AsPacked":
         """Return what the packer of vocoders gets.
@@ -238,6 +249,8 @@ def keep(config: TrialConfig, made: "Start", result: "ArmResult", folder: Path) 
     made.save(folder / MODEL_FILE, {"params": flatten(config), "milestones": result.milestones})
     if result.masks:
         save_file({key: mask.cpu().contiguous() for key, mask in result.masks.items()}, folder / MASKS_FILE)
+    bits = {key: kept.numpy() for key, kept in result.snapshots.kept.items()}
+    np.savez_compressed(folder / SNAPSHOTS_FILE, allow_pickle=False, **bits)
     facts = {
         "arch": made.arch,
         "tiles": result.tiles,
@@ -245,6 +258,7 @@ def keep(config: TrialConfig, made: "Start", result: "ArmResult", folder: Path) 
         "lambda_": result.lambda_,
         "milestones": result.milestones,
         "facts": result.facts,
+        "snapshots": result.snapshots.facts(),
     }
     write_json(folder / FACTS_FILE, facts)
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.trial.pictures import STEPS
 from bench.trial.record import FILE_NAME, Record, Scalar, utterance_metrics
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
 STATUS = {
     "complete": "FINISHED",
@@ -25,6 +26,9 @@ STATUS = {
 
 MAX_BATCH = 1000
 """MLflow's limit on metrics in one `log_batch`."""
+
+DIGEST_LENGTH = 16
+"""Of a dataset's digest, which MLflow's table of runs shows whole."""
 
 TABLE_FILE = "utterances.json"
 _TABLE_TAG = "mlflow.loggedArtifacts"
@@ -99,7 +103,7 @@ def contradicts_params(flat: Mapping[str, Scalar], run_params: Mapping[str, str]
 def artifacts(record: Record, folder: Path) -> list[tuple[Path, str | None]]:
     """Return the record's existing files with the artifact folder of each (None: the top)."""
     listed: list[str] = [FILE_NAME]
-    for value in record.artifacts.values():
+    for value in (value for kind, value in record.artifacts.items() if kind != STEPS):  # those make an image grid
         listed += [str(item) for item in value] if isinstance(value, list) else [str(value)] if value else []
     paths = [Path(item) for item in dict.fromkeys(listed)]
     return [
@@ -107,6 +111,25 @@ def artifacts(record: Record, folder: Path) -> list[tuple[Path, str | None]]:
         for path in paths
         if not path.is_absolute() and ".." not in path.parts and (folder / path).is_file()
     ]
+
+
+def datasets(record: Record) -> "list[DatasetInput]":
+    """Return the recordings (and the noise) of a trial as inputs of its run.
+
+    Their digest begins as `lanewise.data_hash`: of every recording, its split and the definition of the features.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    found = record.tags.get("lanewise.data_hash")
+    if found is None:
+        return []
+    named = {key: record.params.get(f"data.{key}") for key in ("corpus", "noise")}
+    sources = {key: str(value) for key, value in named.items() if value}
+    name = " + ".join(Path(source.partition(":")[2] or source).name for source in sources.values())
+    source = json.dumps({**sources, "data_hash": found}, sort_keys=True)
+    profile = json.dumps({"test_clips": len(record.utterances)})
+    dataset = Dataset(name[:500], found[:DIGEST_LENGTH], "lanewise", source, profile=profile)
+    return [DatasetInput(dataset, [InputTag("mlflow.data.context", "training, evaluation")])]
 
 
 @contextlib.contextmanager

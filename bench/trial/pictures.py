@@ -1,5 +1,6 @@
 """Pictures of a trial: where a mask keeps its weights, and what the speech looks like beside the recording."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ Matrix = npt.NDArray[np.floating]
 
 MAX_CELLS = 384
 """Most rows or columns of a heat map; larger masks are drawn as local densities."""
+
+GAP = 4
+"""Pixels between the gates of a heat map without axes."""
 
 
 def mask_density(mask: npt.NDArray[np.bool_], most: int = MAX_CELLS) -> FloatArray:
@@ -93,11 +97,11 @@ def draw(trial: "Trial", arm: "Arm", rows: list[dict[str, Any]]) -> dict[str, li
             mels = {"recording": trial.recordings.mels[row["id"]], "synthesis": synthesis}
             save(spectrogram_figure(mels, str(row["id"])), trial.folder / path)
             spectrograms.append(path)
-    return {"masks": draw_masks(trial, arm), "spectrograms": spectrograms}
+    return {**draw_masks(trial, arm), "spectrograms": spectrograms}
 
 
-def draw_masks(trial: "Trial", arm: "Arm") -> list[str]:
-    """Draw every mask, and keep them all in one file; return the paths."""
+def draw_masks(trial: "Trial", arm: "Arm") -> dict[str, list[str]]:
+    """Draw every mask and every snapshot, and keep them all in one file each; return the paths by kind."""
     masks = []
     for key, mask in arm.masks().items():
         matrix = arm.matrices()[key]
@@ -110,4 +114,49 @@ def draw_masks(trial: "Trial", arm: "Arm") -> list[str]:
         with atomic_path(trial.folder / "masks.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **kept)
         masks.append("masks.npz")
-    return masks
+    return {"masks": masks, **draw_snapshots(trial, arm)}
+
+
+def draw_snapshots(trial: "Trial", arm: "Arm") -> dict[str, list[str]]:
+    """Copy the bits of the snapshots and, of an arm that was pruned, draw each; return the paths by kind."""
+    with atomic_path(trial.folder / arm.snapshot_bits.name) as partial:
+        shutil.copyfile(arm.snapshot_bits, partial)
+    drawn = []
+    if arm.tiles:
+        with np.load(arm.snapshot_bits, allow_pickle=False) as stored:
+            for key, facts in arm.snapshots["matrices"].items():
+                for step, bits in zip(arm.snapshots["steps"], stored[key], strict=True):
+                    kept = np.unpackbits(bits, count=np.prod(facts["shape"])).reshape(facts["shape"])
+                    path = step_path(arm.matrices()[key].name, step)
+                    save_map(kept.astype(np.bool_), facts["gates"], trial.folder / path)
+                    drawn.append(path)
+    return {"snapshots": [arm.snapshot_bits.name], STEPS: drawn}
+
+
+STEPS = "masks_by_step"
+"""Kind of the pictures of one matrix at one step; `step_path` names them, `step_of` reads the name."""
+
+
+def step_path(matrix: str, step: int) -> str:
+    """Return the path of a matrix's picture at a step, below a trial's folder."""
+    return f"masks/steps/{matrix}@{step}.png"
+
+
+def step_of(path: Path) -> tuple[str, int]:
+    """Return the matrix and the step of a `step_path`."""
+    matrix, _, step = path.stem.rpartition("@")
+    return matrix, int(step)
+
+
+def save_map(kept: npt.NDArray[np.bool_], gates: int, path: Path) -> None:
+    """Write a heat map without axes, gates apart, a small matrix enlarged; atomically."""
+    from matplotlib import colormaps
+    from matplotlib.image import imsave
+
+    parts = [colormaps["Blues"](mask_density(gate, MAX_CELLS // 2)) for gate in np.split(kept, gates)]
+    times = max(1, MAX_CELLS // max(parts[0].shape[:2]))
+    parts = [np.kron(part, np.ones((times, times, 1))) for part in parts]
+    border = np.full((GAP, parts[0].shape[1], 4), (0.84, 0.15, 0.16, 1.0))
+    picture = np.concatenate([row for part in parts for row in (part, border)][:-1])
+    with atomic_path(path) as partial:
+        imsave(partial, picture, format="png")

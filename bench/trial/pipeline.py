@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from bench.trial.learning import Arm
 
 VERSIONS = {
-    "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 1,
+    "pack": 2, "nll": 2, "scores": 2, "speed": 2, "int8": 1, "int8-nll": 1, "int8-speed": 1, "pictures": 2,
     "delta": 1, "valid-nll": 1, "enhancer-pack": 2, "enhancer-scores": 1, "weight": 2, "vela": 1,
-    "enhancer-pictures": 1,
+    "enhancer-pictures": 2,
 }  # fmt: skip
 """Of the code of each stage: raise one when its results change, so that results of the older code are not reused."""
 
@@ -145,6 +145,7 @@ def _learnt(arm: "Arm", record: Record) -> None:
         record.reasons["train.tuned"] = "nothing was tuned"
     if arm.facts:
         record.facts["methods"] = arm.facts
+    record.facts["snapshots"] = arm.snapshots
 
 
 def _packed(packed: dict[str, Any], record: Record) -> None:

@@ -103,7 +103,9 @@ class Record:
     facts
         `methods`: what regularizer and pruner have to say (thresholds, bits, storage); `tune`: the key of which several
         values were tried, the values, each one's final validation outcome and curve; `delta`: the threshold, and the
-        share of the recurrent matrix's columns that it left out of the synthesis of the test clips.
+        share of the recurrent matrix's columns that it left out of the synthesis of the test clips; `snapshots`: the
+        pruned matrices at a few steps of training, `bench.learn.snapshots.Snapshots.facts`, whose bits are in the
+        artifact `snapshots`.
     """
 
     study: dict[str, Scalar]

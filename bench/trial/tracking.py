@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import LanewiseError
 from bench.progress import say
-from bench.trial import mirror
+from bench.trial import image_grid, mirror, model_card
 from bench.trial.cache import exclusive
+from bench.trial.described import NOTE, describe
 from bench.trial.record import FILE_NAME, Record, Scalar
 from bench.urls import redact
 
@@ -119,6 +120,7 @@ class Tracking:
         if run is not None and run.data.tags.get(DIGEST_TAG) == digest:
             return str(run.info.run_id)
         if run is not None and mirror.contradicts(record, run.data.params, run.data.metrics):
+            model_card.forget_models(client, self._experiment_id, run.info.run_id)
             client.delete_run(run.info.run_id)
             run = None
         ended = _milliseconds(record.trial["ended"])
@@ -126,6 +128,7 @@ class Tracking:
             run = self._create_child(number, str(record.trial["name"]), _milliseconds(record.trial["started"]))
         run_id, present = str(run.info.run_id), run.data.metrics
         facts = {"lanewise.state": record.state, "lanewise.reason": record.reason or ""}
+        facts[NOTE] = describe(record, self._experiment_id, run_id)
         client.log_batch(
             run_id,
             # MLflow shows the value of the latest time stamp: what replaces a value needs a later one.
@@ -137,6 +140,13 @@ class Tracking:
             client.log_artifact(run_id, str(path), artifact_folder)
         with mirror.utterance_table(record) as table:
             client.log_artifact(run_id, str(table))
+        with image_grid.image_grid(record, folder, ended) as pictures:
+            if pictures is not None:
+                client.log_artifacts(run_id, str(pictures), image_grid.FOLDER)
+                client.log_batch(run_id, tags=mirror.tags(image_grid.TAG))
+        if inputs := mirror.datasets(record):
+            client.log_inputs(run_id, inputs)
+        model_card.log_model(client, record, folder, self._experiment_id, run_id)
         client.set_terminated(run_id, mirror.STATUS[record.state], ended)
         client.set_tag(run_id, DIGEST_TAG, digest)  # last: it says that all of the above is there
         return run_id
@@ -191,6 +201,8 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
         metrics: Mapping[str, float | None] | None = None,
         finished: bool = False,
+        about: Callable[[str, str], str] | None = None,
+        view: Mapping[str, str] | None = None,
     ) -> str | None:
         """Write study-level facts to the parent run; return its id, None on trouble.
 
@@ -202,12 +214,20 @@ class Tracking:
             Facts and numbers of the whole study.
         finished
             Whether the study is done.
+        about
+            Given the ids of the experiment and of the parent run, what both are described by, in Markdown.
+        view
+            Tags of the experiment: see `bench.trial.view`.
         """
 
         def log() -> str:
             client = self._client()
             points = mirror.points(metrics or {}, _now_ms())
             client.log_batch(self._parent_id, metrics=points, tags=mirror.tags(tags or {}))
+            notes = {} if about is None else {NOTE: about(self._experiment_id, self._parent_id)}
+            for key, value in {**(view or {}), **notes}.items():
+                client.set_experiment_tag(self._experiment_id, key, value[:5000])
+            client.log_batch(self._parent_id, tags=mirror.tags(notes))
             for path, folder in (files or {}).items():
                 (client.log_artifacts if path.is_dir() else client.log_artifact)(self._parent_id, str(path), folder)
             if finished:
@@ -217,6 +237,16 @@ class Tracking:
             return self._parent_id
 
         return self._attempt(log)
+
+    def set_view(self, view: Mapping[str, str]) -> tuple[str, str] | None:
+        """Write a view (`bench.trial.view`) to the study's experiment; return its id and the parent run's, or None."""
+
+        def write() -> tuple[str, str]:
+            for key, value in view.items():
+                self._client().set_experiment_tag(self._experiment_id, key, value)
+            return self._experiment_id, self._parent_id
+
+        return self._attempt(write)
 
     def _attempt(self, action: Callable[[], T]) -> T | None:
         """Do something with MLflow; on trouble say so once, record the reason and return None."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
-from reports.figures import conditions, curves, fronts, limit, masks, ranks, scaling, spectrograms, speedup
+from reports.figures import conditions, curves, fronts, history, limit, masks, ranks, scaling, spectrograms, speedup
 from reports.figures.style import write
 
 FIGURES: dict[str, Callable[[Analysis], Figure]] = {
@@ -20,6 +20,8 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "read_limit": limit.draw,
     "learning_curves": curves.draw,
     "masks": masks.draw,
+    "masks_over_training": history.draw_masks,
+    "weights": history.draw_weights,
     "spectrograms": spectrograms.draw,
 }
 OF_ONE_TASK = {"quality_vs_throughput": "enhancer", "gain_by_noise": "enhancer", "read_limit": "vocoder"}
@@ -31,6 +33,6 @@ def figures_of(analysis: Analysis) -> dict[str, Callable[[Analysis], Figure]]:
     return {name: draw for name, draw in FIGURES.items() if OF_ONE_TASK.get(name) in (None, analysis.task.name)}
 
 
-def draw_all(analysis: Analysis, folder: Path) -> dict[str, Path]:
-    """Write every figure as PNG and SVG; returns the SVG of each by name."""
-    return {name: write(draw(analysis), folder, name)[1] for name, draw in figures_of(analysis).items()}
+def draw_all(analysis: Analysis, folder: Path, pdf: bool = False) -> dict[str, Path]:
+    """Write every figure as PNG and SVG, and as PDF if wished; returns the SVG of each by name."""
+    return {name: write(draw(analysis), folder, name, pdf) for name, draw in figures_of(analysis).items()}

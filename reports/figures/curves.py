@@ -32,6 +32,7 @@ def draw(analysis: Analysis) -> Figure:
     if not arms:
         return empty("The records hold no learning curves.")
     look = looks(analysis.arms, BASELINE)
+    numbers = {arm: number for number, arm in enumerate(analysis.arms)}
     with figure(7.6, 4.6) as drawn:
         panels = dict(
             zip(("valid_loss", "sparsity"), drawn.subplots(2, 1, sharex=True, height_ratios=(2.2, 1)), strict=True)
@@ -42,10 +43,11 @@ def draw(analysis: Analysis) -> Figure:
                 if line.empty:
                     continue
                 colour = look[arm].colour
-                axes.plot(
+                (drawn_line,) = axes.plot(
                     line["step"], line["mean"], color=colour, linewidth=1.3, marker=look[arm].marker, markersize=4,
                     markevery=max(1, len(line) // 8), label=short(arm),
                 )  # fmt: skip
+                drawn_line.set_gid(f"point-{numbers[arm]}-{name.replace('_', '')}")
                 axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
         panels["valid_loss"].set_ylabel(analysis.task.loss)
         panels["sparsity"].set_ylabel("sparsity")

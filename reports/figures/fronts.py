@@ -14,15 +14,15 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
 from reports.columns import SMALLEST
-from reports.figures.style import GRID, INK, empty, figure, looks, short
+from reports.figures.style import FAINT, GRID, INK, cloud, empty, figure, looks, short
 from reports.loader import BASELINE
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, front
 
 MOST_IN_LEGEND = 32
 MOST_NAMED = 80
-"""Points drawn one by one, so that each can be pointed at; of more, dominated ones are drawn as one cloud."""
+"""Points drawn each in its own look; of more, dominated ones are drawn as one cloud."""
 RTF = "speed.rtf"
-REAL_TIME_IN_SIGHT = 4
+REAL_TIME_IN_SIGHT = 16
 """The line RTF = 1 is drawn where the slowest arm is within this factor of it."""
 
 
@@ -112,9 +112,11 @@ def _points(axes: Axes, analysis: Analysis, points: pd.DataFrame, panel: int) ->
     numbers = {arm: number for number, arm in enumerate(analysis.arms)}
     if len(points) > MOST_NAMED:
         named = points["front"].isin((FRONTIER, AMBIGUOUS)) | (points["arm"] == BASELINE)
-        cloud = points[~named]
-        axes.plot(cloud["x"], cloud["value"], ".", color=GRID, markersize=4, zorder=1)
-        points = points[named].sort_values("probability", ascending=False).head(MOST_NAMED)
+        first = points[named].sort_values("probability", ascending=False).head(MOST_NAMED)
+        rest = points.drop(first.index)
+        cloud(axes, rest["x"].tolist(), rest["value"].tolist(), [numbers[arm] for arm in rest["arm"]], f"front{panel}",
+              marker=".", color=FAINT, markersize=5, zorder=1)  # fmt: skip
+        points = first
     line = points[points["on_line"]].sort_values("x")
     axes.plot(line["x"], line["value"], color=INK, linewidth=0.8, alpha=0.5, zorder=1)
     faded = points["front"] == DOMINATED

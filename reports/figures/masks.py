@@ -5,22 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.errors import LanewiseError, UsageError
-from bench.sparsity.tile import Tile
+from bench.errors import LanewiseError
 from reports.analysis import Analysis
 from reports.figures.style import GRID, empty, figure, short
+from reports.histories import GATES, MOST_ARMS, extent
 
 MASKS_FILE = "masks.npz"
-MOST_ARMS = 8
 CORNER = 48
+GAP, HEAD = 0.08, 0.18
+"""Space beside a picture and above it, for its title; pictures are one wide and high."""
 TILE_LINE = "#8C959F"
 KEPT = ListedColormap(["#FFFFFF", "#0072B2"])
-_GATES = {3: ("r", "z", "n")}
 
 
 @dataclass(frozen=True)
@@ -68,30 +67,22 @@ def data(analysis: Analysis) -> list[Panel]:
     for arm in filter(analysis.is_pruned, analysis.arms):
         if len({panel.arm for panel in panels}) == MOST_ARMS:
             break
-        masks = read_masks(Path(analysis.study.of_arm(arm)["folder"].iloc[0]))
+        masks = read_masks(analysis.study.folder(arm))
         if masks:
-            matrix = "gru.w_hh" if "gru.w_hh" in masks else max(masks, key=lambda key: masks[key].size)
+            matrix = max(masks, key=lambda key: (key.endswith("w_hh"), masks[key].size))
             panels += _panels(arm, matrix, masks[matrix], str(analysis.param(arm, "prune.tile")))
     return panels
 
 
 def _panels(arm: str, matrix: str, mask: NDArray[np.bool_], tile: str) -> list[Panel]:
-    gates = 3 if matrix.startswith("gru.") else 1
+    gates = mask.shape[0] // mask.shape[1] if matrix.endswith("w_hh") else 1  # a recurrent matrix's gates are square
     rows = mask.shape[0] // gates
-    names = _GATES.get(gates, ("",))
-    tile_rows, tile_cols = _extent(tile, (mask.shape[0], mask.shape[1]), gates)
+    names = GATES.get(gates, tuple(str(gate + 1) for gate in range(gates)))
+    tile_rows, tile_cols = extent(tile, (mask.shape[0], mask.shape[1]), gates)
     return [
         Panel(arm, matrix, name, mask[i * rows : (i + 1) * rows], tile, min(tile_rows, rows), tile_cols)
         for i, name in enumerate(names)
     ]
-
-
-def _extent(tile: str, shape: tuple[int, int], gates: int) -> tuple[int, int]:
-    """Rows and columns of a tile in a matrix; of one that is no block (`unit`, or a plug-in's), a single weight."""
-    try:
-        return Tile.parse(tile).extent(shape, gates)[1:]
-    except UsageError:
-        return 1, 1
 
 
 def draw(analysis: Analysis) -> Figure:
@@ -102,35 +93,58 @@ def draw(analysis: Analysis) -> Figure:
         return empty("Masks are not stored with these records (masks.npz).")
     by_arm = {arm: [panel for panel in panels if panel.arm == arm] for arm in arms}
     columns = max(len(found) for found in by_arm.values()) + 1
-    with figure(1.95 * columns, 2.25 * len(arms)) as drawn:
-        grid = drawn.subplots(len(arms), columns, squeeze=False)
-        for row, (arm, found) in zip(grid, by_arm.items(), strict=True):
-            for axes in row[len(found) : -1]:
-                axes.set_axis_off()
-            for axes, panel in zip(row, found, strict=False):
-                _picture(axes, panel.kept)
+    with figure(1.95 * columns, 2.1 * len(arms)) as drawn:
+        board = Board(drawn, len(arms), columns)
+        for row, (arm, found) in enumerate(by_arm.items()):
+            board.name(row, f"{short(arm)}\n{found[0].matrix}, tile {short(found[0].tile)}")
+            for column, panel in enumerate(found):
                 gate = f"gate {panel.gate}, " if panel.gate else ""
-                axes.set_title(f"{gate}{panel.density:.1%} kept", pad=3)
-            row[0].set_ylabel(f"{short(arm)}\n{found[0].matrix}, tile {short(found[0].tile)}")
-            _corner(row[-1], found[0])
+                board.picture(row, column, panel.kept, f"{gate}{panel.density:.1%} kept")
+            _corner(board, row, columns - 1, found[0])
         return drawn
 
 
-def _picture(axes: Axes, kept: NDArray[np.bool_]) -> None:
-    axes.imshow(kept, cmap=KEPT, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
-    axes.grid(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color(GRID)
+class Board:
+    """Pictures in rows and columns on one pair of axes: dozens of axes take seconds to lay out."""
+
+    def __init__(self, drawn: Figure, rows: int, columns: int) -> None:
+        self._axes = drawn.subplots()
+        self._axes.set_xlim(-0.02, columns * (1 + GAP) - GAP + 0.02)
+        self._axes.set_ylim(rows * (1 + HEAD) + 0.02, 0)
+        self._axes.set_aspect("equal")
+        self._axes.grid(False)
+        for spine in self._axes.spines.values():
+            spine.set_visible(False)
+        self._axes.set_xticks([])
+        self._axes.set_yticks([])
+
+    def name(self, row: int, words: str) -> None:
+        """Say at its left what a row shows."""
+        middle = row * (1 + HEAD) + HEAD + 0.5
+        self._axes.text(-0.06, middle, words, rotation=90, ha="right", va="center", multialignment="center", fontsize=7)
+
+    def picture(self, row: int, column: int, kept: NDArray[np.bool_], title: str) -> tuple[float, float]:
+        """Draw what is kept into a field, one unit wide and high; return its upper left corner."""
+        x, y = column * (1 + GAP), row * (1 + HEAD) + HEAD
+        self._axes.imshow(kept, cmap=KEPT, vmin=0, vmax=1, interpolation="nearest", extent=(x, x + 1, y + 1, y))
+        self._axes.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color=GRID, linewidth=0.8)
+        self._axes.text(x + 0.5, y - 0.03, title, ha="center", va="bottom", fontsize=7)
+        return x, y
+
+    def lines(self, x: list[float], y: list[float]) -> None:
+        """Draw the borders of tiles; NaN lifts the pen."""
+        self._axes.plot(x, y, color=TILE_LINE, linewidth=0.35)
 
 
-def _corner(axes: Axes, panel: Panel) -> None:
+def _corner(board: Board, row: int, column: int, panel: Panel) -> None:
     rows, cols = min(CORNER, panel.kept.shape[0]), min(CORNER, panel.kept.shape[1])
-    _picture(axes, panel.kept[:rows, :cols])
+    x, y = board.picture(row, column, panel.kept[:rows, :cols], f"first {rows} × {cols}, tiles")
+    across: list[float] = []
+    down: list[float] = []
     for at in range(panel.tile_rows, rows, panel.tile_rows):
-        axes.axhline(at - 0.5, color=TILE_LINE, linewidth=0.35)
+        across += [x, x + 1, np.nan]
+        down += [y + at / rows, y + at / rows, np.nan]
     for at in range(panel.tile_cols, cols, panel.tile_cols):
-        axes.axvline(at - 0.5, color=TILE_LINE, linewidth=0.35)
-    axes.set_title(f"first {rows} × {cols}, tiles", pad=3)
+        across += [x + at / cols, x + at / cols, np.nan]
+        down += [y, y + 1, np.nan]
+    board.lines(across, down)

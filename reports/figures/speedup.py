@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.analysis import Analysis
-from reports.figures.style import INK, MARKERS, PALETTE, empty, figure, legend_right, short
+from reports.figures.style import INK, MARKERS, PALETTE, cloud, empty, figure, legend_right, short
 from reports.loader import BASELINE
 
 Dashes = Literal["-", "--", "-.", ":"]
@@ -116,7 +116,10 @@ def _line(axes: Axes, analysis: Analysis, group: pd.DataFrame, colour: str, mark
         capsize=2,
     )  # fmt: skip
     if len(group) > MOST_POINTS:
-        axes.plot(group["sparsity"], group["speedup"], marker, color=colour, markersize=4, linestyle="none")
+        form, tile = str(group["format"].iloc[0]), str(group["structure"].iloc[0])
+        cloud(axes, group["sparsity"].tolist(), group["speedup"].tolist(), [numbers[arm] for arm in group["arm"]],
+              "".join(c for c in f"{form}{tile}" if c.isalnum() and c.isascii()), marker=marker, color=colour,
+              markersize=4)  # fmt: skip
         return
     for place, point in enumerate(group.to_dict("records")):
         (mark,) = axes.plot(

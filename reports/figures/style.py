@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5AA8")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 BASELINE_COLOUR = "#1B1F24"
-INK, GRID = "#24292F", "#D8DEE4"
+INK, GRID, FAINT = "#24292F", "#D8DEE4", "#AEB8C2"
 LONGEST_LABEL = 28
 
 _RC: Any = {
@@ -25,7 +25,8 @@ _RC: Any = {
     "ytick.labelsize": 8, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID,
     "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200,
-    "svg.hashsalt": "lanewise", "svg.fonttype": "path", "text.parse_math": False, "font.family": "DejaVu Sans",
+    "svg.hashsalt": "lanewise", "svg.fonttype": "path", "pdf.fonttype": 42,
+    "text.parse_math": False, "font.family": "DejaVu Sans",
 }  # fmt: skip
 
 
@@ -63,6 +64,18 @@ def figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
         yield drawn
 
 
+def cloud(axes: Axes, x: Sequence[float], y: Sequence[float], numbers: Sequence[int], name: str, **look: Any) -> None:
+    """Draw many arms as one artist (thousands of single ones are slow), each of them still one to point at.
+
+    Parameters
+    ----------
+    numbers : place of each point's arm in the analysis, which `reports.svg` hands to the page
+    name : tells clouds of one figure apart; letters and digits
+    """
+    (marks,) = axes.plot(x, y, linestyle="none", **look)
+    marks.set_gid(f"cloud-{'.'.join(map(str, numbers))}-{name}")
+
+
 def legend_right(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend outside the plot, where it hides no point."""
     axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, handlelength=1.4)
@@ -75,18 +88,29 @@ def empty(message: str) -> Figure:
         return drawn
 
 
-def write(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.png` (200 dpi) and `<name>.svg` without dates or versions of tools."""
+def write(drawn: Figure, folder: Path, name: str, pdf: bool = False) -> Path:
+    """Write `<name>.png` (200 dpi), `<name>.svg` and, if wished, `<name>.pdf`, without dates or versions of tools.
+
+    Returns
+    -------
+    Path
+        The SVG.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        drawn.draw_without_rendering()
-        drawn.set_layout_engine("none")  # laid out once, so that both files are placed alike
+        if drawn.axes and (engine := drawn.get_layout_engine()) is not None:
+            engine.execute(drawn)
+        drawn.set_layout_engine("none")  # laid out once, so that all files are placed alike
         drawn.savefig(folder / f"{name}.png", metadata={"Software": None})
         buffer = io.StringIO()
         drawn.savefig(buffer, format="svg", metadata=_SVG_METADATA, transparent=True)
-    (folder / f"{name}.svg").write_text(buffer.getvalue(), encoding="utf-8")
-    return [folder / f"{name}.png", folder / f"{name}.svg"]
+        if pdf:
+            drawn.savefig(folder / f"{name}.pdf", metadata=_PDF_METADATA)
+    path = folder / f"{name}.svg"
+    path.write_text(buffer.getvalue(), encoding="utf-8")
+    return path
 
 
+_PDF_METADATA: Mapping[str, str | None] = {"CreationDate": None, "Creator": None, "Producer": None}
 _SVG_METADATA: Mapping[str, str | None] = {"Date": None, "Creator": None, "Format": None, "Type": None}

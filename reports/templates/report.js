@@ -67,14 +67,23 @@
       if (point) show(point, event.clientX, event.clientY);
     });
     svg.addEventListener("pointerout", hide);
-    if (points.length <= 60) for (const point of points) {
-      point.setAttribute("tabindex", "0");
+    points.forEach((point, place) => {  // one stop for the tab key, the arrow keys go from point to point
+      point.setAttribute("tabindex", place ? "-1" : "0");
       point.addEventListener("focus", () => {
         const box = point.getBoundingClientRect();
         show(point, box.right, box.bottom);
       });
       point.addEventListener("blur", hide);
-    }
+      point.addEventListener("keydown", (event) => {
+        const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (!by) return;
+        event.preventDefault();
+        const next = points[(place + by + points.length) % points.length];
+        point.setAttribute("tabindex", "-1");
+        next.setAttribute("tabindex", "0");
+        next.focus();
+      });
+    });
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 })();

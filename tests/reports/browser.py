@@ -6,8 +6,13 @@ import json
 import os
 import select
 import shutil
+import signal
+import socket
 import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +120,12 @@ class Page:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
+    def key(self, name: str) -> None:
+        """Press and release a key that has a name, on what has the focus."""
+        codes = {"Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
+
     def screenshot(self, name: str, whole: bool = True) -> Path:
         picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -191,3 +202,29 @@ def browsing(profile: Path) -> Iterator[Callable[[], Page]]:
             process.wait()
         os.close(to)
         os.close(fro)
+
+
+@contextmanager
+def mlflow_server(root: Path) -> Iterator[str]:
+    """MLflow's own server on the study's store."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
+               "--default-artifact-root", (root / "artifacts").as_uri(), "--host", "127.0.0.1", "--port", str(port),
+               "--workers", "1"]  # fmt: skip
+    lean = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, env=lean, start_new_session=True, **quiet)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.3)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)

@@ -90,10 +90,31 @@ class StudyFiles:
         utterances = [self._utterance(arm, i, rng, folder) for i in range(self.utterances)]
         masks = self._mask(arm, rng)
         if masks is not None:
-            np.savez_compressed(folder / "masks.npz", **{"gru.w_hh": masks})
+            np.savez_compressed(folder / "masks.npz", **{self.matrix: masks})
         record = self._record(arm, seed, rng, utterances, masks)
+        record["facts"] = {"snapshots": self._snapshots(masks, folder)}
         (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
         return folder
+
+    @property
+    def matrix(self) -> str:
+        return "gru.w_hh" if self.task == "vocoder" else "rnn.0.w_hh"
+
+    def _snapshots(self, masks: NDArray[np.bool_] | None, folder: Path) -> dict[str, Any]:
+        """A dense start, then ever fewer weights: what a trial keeps of its matrix over training."""
+        gates = 3 if self.task == "vocoder" else 4
+        shape = (gates * self.hidden, self.hidden)
+        rng = np.random.default_rng(self.number)
+        weights = rng.normal(0, 0.1, shape)
+        end = np.ones(shape, bool) if masks is None else masks
+        steps = [0, self.steps // 4, self.steps // 2, self.steps]
+        drop = rng.random(shape)
+        kept = [end | (drop >= share) for share in (0.0, 0.5, 1.0, 1.0)]
+        np.savez_compressed(folder / "snapshots.npz", **{self.matrix: np.stack([np.packbits(one) for one in kept])})
+        counts = [np.histogram(np.clip(weights[one], -0.4, 0.4), 64, (-0.4, 0.4))[0].tolist() for one in kept]
+        zeros = [int(one.size - one.sum()) for one in kept]
+        facts = {"shape": list(shape), "gates": gates, "limit": 0.4, "zeros": zeros, "counts": counts}
+        return {"steps": steps, "matrices": {self.matrix: facts}}
 
     def _utterance(self, arm: Arm, index: int, rng: np.random.Generator, folder: Path) -> dict[str, Any]:
         hard = 0.25 * np.sin(index)  # how hard a clip is: shared by all arms, which is why pairing pays
@@ -153,7 +174,8 @@ class StudyFiles:
         if arm.sparsity is None or arm.tile is None:
             return None
         rows = self.hidden if arm.tile in ("column", "unit") else int(arm.tile.split("x")[0])
-        tiles = rng.random((3 * self.hidden // rows, self.hidden)) >= arm.sparsity
+        gates = 3 if self.task == "vocoder" else 4
+        tiles = rng.random((gates * self.hidden // rows, self.hidden)) >= arm.sparsity
         return np.repeat(tiles, rows, axis=0)
 
     def _record(
@@ -195,6 +217,7 @@ class StudyFiles:
                     "kernel": list(us / 40 * (1 + np.abs(rng.normal(0, 0.004, 21)))),
                     "limit": list(us / 40 * 0.9 * (1 + np.abs(rng.normal(0, 0.002, 21)))),
                 },
+                "product": {"bytes": int(60_000 * us / 50), "operations": int(25_000 * us / 50), "peak_gops": 118.0},
                 "parts_us": {"conditioning": 0.3, "gru": us / 40, "heads": 1.1, "sampling": 0.6, "synthesis": 0.2},
             },
             "curves": {
@@ -205,6 +228,7 @@ class StudyFiles:
             },
             "facts": {},
             "artifacts": {
+                "snapshots": ["snapshots.npz"],
                 "audio": [row["audio"] for row in utterances if row["audio"]],
                 "masks": [] if masks is None else ["masks.npz"],
             },

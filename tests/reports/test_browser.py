@@ -1,18 +1,13 @@
 """The page in a real browser: from disk, and inside MLflow's artifact view. Screenshots stay in build/screenshots."""
 
 import json
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, Browser, Page, browsing
+from browser import CHROMIUM, Browser, Page, mlflow_server
 from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles
 
 from reports.build import build_report
@@ -22,12 +17,6 @@ SPOKEN = "document.querySelector('.utterance')"
 SET = "(selector, place, value, event) => { const e = document.querySelectorAll(selector)[place]; e.value = value; \
 e.dispatchEvent(new Event(event)); }"
 HOSTILE = '<img src=x onerror="alert(1)">' + "very-long-" * 12
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Page]]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +81,45 @@ def test_pointing_at_an_arm_tells_its_configuration(page: Page) -> None:
     assert page.run("document.getElementById('tip').textContent.length") > 20
     page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
     assert page.run("document.getElementById('tip').hidden")
+
+
+def test_the_tab_key_stops_once_in_a_figure_and_arrows_go_on(page: Page) -> None:
+    figure = "#fig-quality_vs_rtf"
+    assert page.run(f"document.querySelectorAll('{figure} [tabindex=\"0\"].point').length") == 1
+    page.run(f"document.querySelector('{figure} .point').focus()")
+    told = set()
+    for _ in range(3):
+        told.add(page.run("document.getElementById('tip').textContent"))
+        page.key("ArrowRight")
+        assert page.run("document.activeElement.classList.contains('point')")
+    assert len(told) == 3
+
+
+def test_masks_follow_the_slider(page: Page) -> None:
+    page.run("document.getElementById('history').scrollIntoView({behavior: 'instant'})")
+    shown = "document.querySelector('.matrix').dataset.shown"
+    page.wait(f"{shown} === '120'")
+    filled = """(() => { const c = document.querySelector('.gate canvas');
+      const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+      return data.filter((value, at) => at % 4 === 3 && value > 0).length / (data.length / 4); })()"""
+    end = page.run(filled)
+    assert page.run("document.querySelector('.gate figcaption').textContent").endswith(f"{100 * end:.1f} % kept")
+    words = page.run("document.querySelector('.zeros').textContent")
+    page.run("document.querySelector('.step').focus()")
+    page.key("Home")
+    page.wait(f"{shown} === '0'")
+    assert page.run(filled) == 1
+    assert page.run("document.querySelector('.zeros').textContent") != words
+    page.key("ArrowRight")
+    page.wait(f"{shown} === '30'")
+    assert end < page.run(filled) < 1
+    assert page.run("document.querySelector('.step').getAttribute('aria-valuetext')") == "step 30 of 120"
+    corner = "document.querySelector('.zoom figcaption').textContent"
+    before = page.run(corner)
+    page.run("document.querySelectorAll('.gate canvas')[1].focus()")
+    page.key("ArrowRight")
+    assert page.run(corner) != before
+    page.screenshot("masks", whole=False)
 
 
 def test_switching_systems_keeps_the_position(page: Page) -> None:
@@ -196,35 +224,6 @@ def test_nothing_overflows(page: Page, width: int, scheme: str, request: pytest.
     assert wide == []
     ink, paper = page.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     assert (sum(map(int, ink[4:-1].split(","))) > sum(map(int, paper[4:-1].split(",")))) == (scheme == "dark")
-
-
-@contextmanager
-def mlflow_server(root: Path) -> Iterator[str]:
-    """MLflow's own server on the study's store."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
-               "--default-artifact-root", (root / "artifacts").as_uri(), "--host", "127.0.0.1", "--port", str(port),
-               "--workers", "1"]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=2)
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.3)
-        yield url
-    finally:
-        import os
-        import signal
-
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
 
 
 def frame_with(browser: Browser, top: Page, text: str) -> Page:

@@ -16,7 +16,7 @@ from reports.columns import Column
 from reports.compare import Scores, difference, estimate, not_worse_than_best, score_tables, verdict
 from reports.figures.speedup import crossing
 from reports.needed import MOST_SEEDS, more_seeds
-from reports.speed import is_stable, median_interval, speed_estimate
+from reports.speed import is_stable, median_interval, ratio_interval, speed_estimate
 
 NLL = Column("quality.nll_bits", "NLL", "lower", 3, "")
 PESQ = Column("quality.pesq_wb", "PESQ", "higher", 2, "")
@@ -114,18 +114,32 @@ def test_an_arm_that_cannot_be_compared_with_the_best_is_not_marked() -> None:
 
 
 @pytest.mark.parametrize("n", [6, 15, 21, 40])
-def test_median_interval_covers_at_least_95_percent(n: int) -> None:
+def test_median_and_ratio_intervals_cover_what_they_promise(n: int) -> None:
     rng = np.random.default_rng(n)
-    covered = 0
+    covered = covered_ratio = 0
     for _ in range(2000):
-        low, high = median_interval(rng.exponential(size=n))
-        covered += low <= math.log(2) <= high
-    assert 0.94 <= covered / 2000 <= 0.99
+        sides = []
+        for _ in range(2):
+            samples = 10 + rng.exponential(size=n)
+            low, high = median_interval(samples)
+            sides.append((low, float(np.median(samples)), high))
+        covered += sides[0][0] <= 10 + math.log(2) <= sides[0][2]
+        low, _, high = ratio_interval(*sides)
+        covered_ratio += low <= 1 <= high
+    assert 0.935 <= covered / 2000 <= 0.97
+    assert n < 15 or 0.935 <= covered_ratio / 2000 <= 0.98, "fifteen samples and more are in use"
+
+
+def test_a_ratio_of_figures_that_may_be_zero_has_no_lower_bound_but_that() -> None:
+    assert ratio_interval((-0.1, 1.0, 2.0), (1.0, 1.0, 1.0))[0] == 0
+    assert all(math.isnan(bound) for bound in ratio_interval((math.nan, 1.0, math.nan), (1.0, 1.0, 1.0))[::2])
 
 
 def test_median_interval_needs_six_samples() -> None:
     assert all(math.isnan(bound) for bound in median_interval(np.arange(5.0)))
-    assert median_interval(np.arange(6.0)) == (0.0, 5.0)
+    low, high = median_interval(np.arange(6.0))
+    assert 0 < low < 1
+    assert low + high == pytest.approx(5)
 
 
 def timed(values: dict[str, float], samples: dict[tuple[str, str, str], np.ndarray[Any, Any]]) -> Any:
@@ -140,7 +154,8 @@ def test_speed_interval_is_the_samples_interval_in_the_figures_unit() -> None:
     rtf = speed_estimate(timed({"s": 0.05}, of_engine), "a", "speed.rtf")
     assert (rtf.value, rtf.ci_low, rtf.ci_high) == pytest.approx((0.05, 0.05 * low / 10, 0.05 * high / 10))
     ratio = speed_estimate(timed({"s": 2.0}, of_engine), "a", "speed.vs_dense")
-    assert (ratio.ci_low, ratio.ci_high) == pytest.approx((2 * low / high, 2 * high / low))
+    step = math.hypot(math.log(10 / low), math.log(high / 10))
+    assert (ratio.ci_low, ratio.ci_high) == pytest.approx((2 * math.exp(-step), 2 * math.exp(step)))
     missing = speed_estimate(timed({"s": math.nan}, of_engine), "a", "speed.kernel_us")
     assert math.isnan(missing.ci_low)
     assert (missing.n, missing.n_failed) == (0, 1)

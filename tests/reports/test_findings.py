@@ -208,7 +208,7 @@ def test_the_baseline_keeps_its_name(tmp_path: Path) -> None:
         "dense-continued",
         "dense-continued (train.steps=240)",
     ]
-    assert list(study.of_arm("dense-continued")["train.steps"]) == [120]
+    assert study.cells("dense-continued", "train.steps") == [120]
     assert analyse(study).arms[0] == "dense-continued"
     assert "No verdict" not in words(root)
 

@@ -170,7 +170,7 @@ def test_intervals_of_arms_and_differences_cover_what_they_promise(seeds: int, u
     """Synthetic studies of the sizes in use. With three seeds and more the truth is that of all training runs; with
     fewer it is that of these models over all utterances."""
     rng = np.random.default_rng([seeds, utterances])
-    trials, covered, covered_mean = 600, 0, 0
+    trials, covered, covered_mean = 1500, 0, 0
     names = [f"u{i}" for i in range(utterances)]
     for _ in range(trials):
         clips = rng.normal(0, 0.3, utterances)
@@ -189,5 +189,5 @@ def test_intervals_of_arms_and_differences_cover_what_they_promise(seeds: int, u
         own = estimate({str(seed): scores for seed, scores in tables[0].items()})
         truth = 3.1 + 0.02 + (clips.mean() if seeds >= 3 else 0.0)
         covered_mean += own.ci_low <= truth <= own.ci_high
-    assert 0.91 <= covered / trials <= 0.98
-    assert 0.91 <= covered_mean / trials <= 0.98
+    assert 0.90 <= covered / trials <= 0.97
+    assert 0.90 <= covered_mean / trials <= 0.97

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,67 @@ def test_a_listening_test_is_complete_and_blind(study: Path, tmp_path: Path, mon
             files = [trial["reference"], *trial["stimuli"].values()]
             assert all((out / file.removeprefix("configs/test/")).is_file() for file in files)
             assert not any("simd" in file or "dense" in file for file in files)
+    dense = next(row["file"] for row in stimuli if row["system"] == "dense-continued")
+    assert dense in (out / "pairs-dense.yaml").read_text(encoding="utf-8")
     trials, key = rows_of(out / "abx.csv"), rows_of(out / "abx-key.csv")
     assert len(trials) == len(key) == 6
     for trial, answer in zip(trials, key, strict=True):
         right = trial[answer["x_is"]]
         assert (out / trial["x"]).read_bytes() == (out / right).read_bytes()
         assert trial["x"] not in (trial["a"], trial["b"])
+
+
+PAGES = {
+    "generic": ({"id", "name", "content"}, set()),
+    "volume": ({"id", "name", "content", "stimulus", "defaultVolume"}, set()),
+    "mushra": ({"id", "name", "content", "reference", "stimuli", "showWaveform", "enableLooping", "createAnchor35",
+                "createAnchor70"}, {"strict", "randomize", "showConditionNames"}),
+    "paired_comparison": ({"id", "name", "content", "reference", "stimuli", "showWaveform", "enableLooping"},
+                          {"unforced"}),
+    "finish": ({"name", "content", "showResults", "writeResults"}, set()),
+}  # fmt: skip
+"""Options of each kind of page, needed and allowed, as webMUSHRA's doc/experimenter.md has them."""
+
+
+@pytest.mark.parametrize("name", ["mushra", "pairs", "pairs-dense"])
+def test_set_ups_are_what_webmushra_documents(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    out = tmp_path / "test"
+    assert lanewise(monkeypatch, str(study), "--out", str(out), "--utterances", "3") == 0
+    content = yaml.safe_load((out / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert set(content) == {
+        "testname", "testId", "bufferSize", "stopOnErrors", "showButtonPreviousPage", "remoteService", "pages",
+    }  # fmt: skip
+    assert content["bufferSize"] in (256, 512, 1024, 2048, 4096, 8192, 16384)
+    flat = [one for entry in content["pages"] for one in (entry if isinstance(entry, list) else [entry])]
+    assert flat.count("random") == 1
+    shown = [one for one in flat if one != "random"]
+    assert shown[-1]["type"] == "finish"
+    ids = [one["id"] for one in shown[:-1]]
+    assert len(set(ids)) == len(ids) == 2 + 3
+    for one in shown:
+        needed, allowed = PAGES[one["type"]]
+        assert needed <= set(one) - {"type"} <= needed | allowed
+        assert 0 <= one.get("defaultVolume", 0.5) <= 1
+        if "stimuli" in one:
+            files = [one["reference"], *one["stimuli"].values()]
+            assert len(set(files)) == len(files) <= 13
+            shapes = {soundfile.info(out / file.removeprefix("configs/test/")).frames for file in files}
+            assert len(shapes) == 1, "webMUSHRA stops at stimuli of different lengths"
+            if one.get("strict", one["type"] == "mushra"):
+                assert shapes.pop() <= 12 * 16_000
+
+
+def test_clips_of_any_length_fit_the_reference(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = Path(shutil.copytree(study, tmp_path / "copy"))
+    for number, path in enumerate(sorted(copy.glob("trials/*/audio/conf-00.wav"))):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, samples[:-37] if number % 2 else np.concatenate([samples, samples[:91]]), rate)
+    out = tmp_path / "test"
+    assert lanewise(monkeypatch, str(copy), "--out", str(out)) == 0
+    frames = {soundfile.info(path).frames for path in out.glob("stimuli/u01-*.wav")}
+    assert len(frames) == 1
 
 
 def test_an_enhancers_input_is_always_among_the_stimuli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

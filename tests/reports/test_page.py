@@ -13,7 +13,7 @@ from synthetic import ARMS, Arm, StudyFiles, edit_record
 
 from bench.errors import LanewiseError
 from reports.analysis import analyse
-from reports.build import build_report
+from reports.build import build_report, make_report
 from reports.loader import load_study
 from reports.page import render
 
@@ -38,7 +38,7 @@ def page_without_figures(root: Path) -> str:
 def test_writes_everything_the_contract_names(report: Path) -> None:
     names = {str(path.relative_to(report.parent)) for path in report.parent.rglob("*.*")}
     figures = ("quality_vs_rtf", "quality_vs_size", "sparsity_vs_speedup", "scaling", "ranks", "read_limit",
-               "learning_curves", "masks", "spectrograms")  # fmt: skip
+               "learning_curves", "masks", "masks_over_training", "weights", "spectrograms")  # fmt: skip
     expected = {"report.html", "table.csv", "table.md", "table.tex"}
     assert names == expected | {f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
 
@@ -88,7 +88,7 @@ def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
     out = build_report(root).parent
     page = (out / "report.html").read_text(encoding="utf-8")
     elements = Elements(page)
-    assert elements.count("script") == 3
+    assert elements.count("script") == 4
     assert elements.count("img") == 0
     assert elements.count("b") == 1  # the word Bold of the legend
     assert not elements.handlers
@@ -134,18 +134,25 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert elements.count("svg") == 8
-    assert elements.count("canvas") == 4 * (len(SHOWN) + 3)
+    pruned = sum(arm.tile is not None for arm in SHOWN)
+    strips = len(SHOWN)
+    assert elements.count("svg") == 8 + pruned + strips, (
+        "masks over training have a histogram each in place of one figure"
+    )
+    assert elements.count("canvas") == 4 * (len(SHOWN) + 3) + pruned * (3 + 1)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert report.stat().st_size < 20_000_000
 
 
 def test_same_study_gives_the_same_bytes(study: Path, report: Path, tmp_path: Path) -> None:
-    again = build_report(study, tmp_path / "again").parent
-    files = sorted(path.relative_to(again) for path in again.rglob("*.*"))
+    again = make_report(study, tmp_path / "again", pdf=True).page.parent
+    files = sorted(path.relative_to(again) for path in again.rglob("*.*") if path.suffix != ".pdf")
     different = [str(path) for path in files if (again / path).read_bytes() != (report.parent / path).read_bytes()]
     assert not different
+    on_request = list(again.glob("figures/*.pdf"))
+    assert len(on_request) == len(list(again.glob("figures/*.svg")))
+    assert not any(b"CreationDate" in path.read_bytes() for path in on_request)
 
 
 @pytest.mark.parametrize(

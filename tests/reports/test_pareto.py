@@ -1,6 +1,8 @@
 """Pareto fronts and ranks, each against a slow or published counterpart."""
 
 import math
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles, edit_record, folder_
 from bench.measure.statistics import seed_interval
 from reports.analysis import Analysis, analyse
 from reports.figures.fronts import MOST_NAMED, data_rtf, data_size, data_throughput, draw_rtf, size_key
+from reports.figures.style import write
 from reports.loader import load_study
 from reports.pareto import AMBIGUOUS, DOMINATED, FRONTIER, UNTIMED, front, on_front, quality_draws
 from reports.ranking import critical_difference, friedman, rank
+from reports.svg import inline
 
 few = st.integers(0, 3).map(float)
 
@@ -142,9 +146,12 @@ def test_of_many_arms_the_dominated_are_one_cloud(tmp_path: Path) -> None:
     drawn = draw_rtf(analysis)
     for axes in drawn.axes:
         named = [line for line in axes.lines if str(line.get_gid() or "").startswith("point-")]
-        cloud = max(len(line.get_xdata()) for line in axes.lines if not line.get_gid())
+        (cloud,) = [line for line in axes.lines if str(line.get_gid() or "").startswith("cloud-")]
         assert 1 < len(named) <= MOST_NAMED
-        assert len(named) + cloud >= 151 - 1
+        assert len(named) + len(cloud.get_xdata()) == 151
     sure = {arm for arm, verdict in zip(*(data_rtf(analysis)[key] for key in ("arm", "front")), strict=True)
             if verdict == FRONTIER}  # fmt: skip
     assert sure <= set(analysis.arms)
+    markup = inline(write(drawn, tmp_path, "front").read_text(encoding="utf-8"), "front", "a front")
+    per_arm = Counter(int(number) for number in re.findall(r'class="point" data-arm="(\d+)"', markup))
+    assert per_arm == dict.fromkeys(range(151), len(drawn.axes)), "each arm can be pointed at in every panel"

@@ -143,4 +143,5 @@ def test_dashboard_answers(lanewise: Callable[..., tuple[int, str, str]], study_
         assert f"port {port} is taken" in err
     code, _, err = lanewise("dashboard", "tiny", "--port", str(port), "--check")
     assert code == 0, err
-    assert f"http://127.0.0.1:{port}" in err
+    assert f"tiny, trials: http://127.0.0.1:{port}/#/experiments/" in err
+    assert "viewStateShareKey=lanewise&compareRunsMode=CHART" in err

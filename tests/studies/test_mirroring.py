@@ -58,6 +58,11 @@ def test_the_same_table_from_every_store(
     before = table(local, "before")
     assert lanewise("tracking", "resync", "tiny") == 0, "nothing to do is done well"
     assert table(local, "again") == before
+    with sqlite3.connect(tmp_path / "runs" / "tiny" / "mlflow.db") as database:
+        notes = dict(database.execute("SELECT key, value FROM experiment_tags").fetchall())
+        assert "dense-continued" in notes["mlflow.note.content"], "the report's headline"
+        assert "viewStateShareKey=lanewise&compareRunsMode=CHART" in notes["mlflow.note.content"]
+        assert "mlflow.sharedViewState.lanewise" in notes
     with sqlite3.connect(tmp_path / "runs" / "tiny" / "mlflow.db") as database:  # an accident
         database.execute("DELETE FROM latest_metrics")
         database.execute("DELETE FROM tags WHERE key = 'lanewise.record_sha256'")

@@ -7,10 +7,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 
-from bench.engine.vocoder import read_header
+from bench.engine.vocoder import Vocoder, read_header
 from bench.errors import LanewiseError, UsageError
 from bench.trial import judging, pictures
 from bench.trial.context import StopEarly
@@ -67,9 +68,13 @@ def test_the_packed_model_is_as_sparse_as_asked(finished: tuple[Path, Record]) -
 def test_its_artifacts_are_there(finished: tuple[Path, Record]) -> None:
     folder, record = finished
     listed = [item for value in record.artifacts.values() for item in (value if isinstance(value, list) else [value])]
-    assert set(record.artifacts) == {"config", "model", "audio", "masks", "spectrograms"}
+    kinds = {"config", "model", "audio", "masks", "masks_by_step", "snapshots", "spectrograms"}
+    assert set(record.artifacts) == kinds
     assert len(record.artifacts["audio"]) == len(record.artifacts["spectrograms"]) == 1
     assert record.artifacts["masks"] == ["masks/gru.recurrent.png", "masks.npz"]
+    steps = record.facts["snapshots"]["steps"]
+    assert (steps[0], steps[-1]) == (0, record.curves["step"][-1])
+    assert record.artifacts["masks_by_step"] == [f"masks/steps/gru.recurrent@{step}.png" for step in steps]
     assert all((folder / item).stat().st_size > 100 for item in listed)
 
 
@@ -401,9 +406,31 @@ def test_tracking_mirrors_the_trial_and_never_stops_it(
         "audio",
         "masks",
         "masks.npz",
+        "snapshots.npz",
         "spectrograms",
+        "images",
         "utterances.json",
     } == top
+    images = {Path(item.path).name for item in client.list_artifacts(run.info.run_id, "images")}
+    steps = record.facts["snapshots"]["steps"]
+    assert len(images) == 2 * len(steps)
+    assert {int(name.split("+")[2]) for name in images} == set(steps)
+    assert {name.split("+")[0] for name in images} == {"masks~gru.recurrent"}
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.digest == record.tags["lanewise.data_hash"][:16]
+    assert "NLL" in run.data.tags["mlflow.note.content"]
+    (made,) = client.search_logged_models([tracking._experiment_id])
+    assert (made.source_run_id, made.name) == (run.info.run_id, record.params["arm"].replace(".", "-"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    mel = np.random.default_rng(0).normal(-4, 1, (9, 80)).astype(np.float32)
+    spoken = mlflow.pyfunc.load_model(made.model_uri).predict(mel, {"seed": 3})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert np.array_equal(spoken, Vocoder(folder / "model.lwm").synthesize(mel, seed=3))
+    (folder / "record.json").write_text((folder / "record.json").read_text() + "\n")  # changed: it is logged again
+    tracking.sync_record(folder)
+    assert len(client.list_artifacts(run.info.run_id, "images")) == len(images)
+    assert len(client.search_logged_models([tracking._experiment_id])) == 1
     broken = Tracking(tmp_path / "broken", "tiny", "http://127.0.0.1:9")
     again = run_trial(tiny_config(tiny_corpus), tmp_path / "broken" / "t", cache=shared_cache, tracking=broken)
     assert again.state == "complete"

@@ -89,10 +89,11 @@ def host_roofs() -> list[RoofCandidate]:
             size = cache_bytes // _SHARE[level]
             label = f"{level} {size // 1024} KiB"
             found += [RoofCandidate(label, None, size, candidate) for candidate in read_candidates(label, size)]
-    return found + [roof for fmt in FORMATS if (roof := _peak(fmt, isas()[-1]))]
+    return found + [roof for fmt in FORMATS if (roof := peak_of(fmt, isas()[-1]))]
 
 
-def _peak(fmt: str, isa: str) -> RoofCandidate | None:
+def peak_of(fmt: str, isa: str) -> RoofCandidate | None:
+    """Return how to time the peak of a number format on an ISA; None where it has no instruction of that format."""
     from bench.engine import peak
 
     operations = peak(fmt, _PEAK_STEPS, isa)[1]

@@ -43,6 +43,9 @@ class RtfResult:
         What the parts of those runs that the gate accepted add up to, as measured, before the scaling to `us_per_step`.
     kernel_us, limit_us
         The recurrent product alone, and the fastest way to read its bytes (`roofs.limits`).
+    product
+        The recurrent product on the roofline: `bytes` that it reads, `operations` (2 per stored weight) and `peak_gops`
+        of its number format on this ISA, where that has an instruction for it.
     vs_dense, vs_limit
         rtf_dense / rtf, and limit_us / kernel_us.
     dense
@@ -70,6 +73,7 @@ class RtfResult:
     parts_sum_us: float
     kernel_us: float
     limit_us: float
+    product: dict[str, float]
     vs_dense: float
     vs_limit: float
     dense: str
@@ -92,7 +96,7 @@ class RtfResult:
     def timing(self) -> dict[str, Any]:
         """The `timing` part of a trial's record."""
         keys = ("isa", "cpu", "pinned", "nominal_ghz", "verdict", "why", "rejected", "samples_us", "rejected_us")
-        return {key: getattr(self, key) for key in (*keys, "parts_us", "dense")}
+        return {key: getattr(self, key) for key in (*keys, "parts_us", "product", "dense")}
 
 
 def measure_rtf(
@@ -129,6 +133,8 @@ def measure_rtf(
         If a file is missing or damaged, or `dense_path` is of another architecture or not dense.
     """
     from bench.engine import Vocoder
+    from bench.engine.matvec import bind
+    from bench.engine.stored import read_matrix
     from bench.engine.vocoder import read_header
 
     header = read_header(model_path)
@@ -145,7 +151,8 @@ def measure_rtf(
             twin = Path(folder) / "dense.lwm"
             pack_twin(twin, header, hidden)
             dense = Vocoder(twin, isa)
-    product = _recurrent_product(Path(model_path), header, model.isa)
+    stored = read_matrix(Path(model_path), header, RECURRENT)
+    product = bind(stored, model.isa)
     x = np.random.default_rng(0).uniform(-1, 1, header["dims"]["hidden"]).astype(np.float32)
     parts: list[dict[str, float]] = []
 
@@ -161,7 +168,9 @@ def measure_rtf(
         Candidate("kernel", lambda times: float(product.run_ns(x, times))),
     ]
     limits = roofs.limits(RECURRENT, product.read_ns)
-    run = measure([*candidates, *limits], rules=rules, seed=seed)
+    peak = roofs.peak_of(stored.number, model.isa)
+    peaks = [peak] if peak is not None else []
+    run = measure([*candidates, *limits, *(found.candidate for found in peaks)], rules=rules, seed=seed)
     timings = {name: run.timings[name] for name in ("model", "dense", "kernel")} | {"limit": roofs.limit(limits, run)}
     per_call = {"model": steps, "dense": steps, "kernel": 1, "limit": 1}
     us = {name: timings[name].us / calls for name, calls in per_call.items()}
@@ -177,6 +186,11 @@ def measure_rtf(
         parts_sum_us=run.us("parts") / steps,
         kernel_us=us["kernel"],
         limit_us=us["limit"],
+        product={
+            "bytes": product.bytes,
+            "operations": 2 * stored.nonzeros,
+            **({"peak_gops": roofs.fastest(peaks, run)[0].per_ns} if peaks else {}),
+        },
         vs_dense=us["dense"] / us["model"],
         vs_limit=us["limit"] / us["kernel"],
         dense=source,
@@ -268,11 +282,3 @@ def random_tensors(dims: Mapping[str, int], seed: int = 0) -> dict[str, NDArray[
     tensors = {name: rng.normal(0, shape[-1] ** -0.5, shape).astype(np.float32) for name, shape in shapes.items()}
     ones = {"mel_std": mels, "band_scale": b}
     return tensors | {"mel_mean": np.zeros(mels, np.float32)} | {k: np.ones(n, np.float32) for k, n in ones.items()}
-
-
-def _recurrent_product(path: Path, header: Mapping[str, Any], isa: str) -> Any:
-    """The recurrent matrix as the file holds it, bound to its kernel (the core's class: `run_ns`, `read_ns`)."""
-    from bench.engine.matvec import bind
-    from bench.engine.stored import read_matrix
-
-    return bind(read_matrix(path, header, RECURRENT), isa)
