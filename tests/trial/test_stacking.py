@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -31,6 +32,8 @@ def content(path: Path) -> Any:
     """What a file says, in whatever order (safetensors shuffles its header)."""
     if path.suffix == ".json":
         return path.read_text()
+    if path.suffix == ".npz":
+        return {key: bits.tolist() for key, bits in np.load(path).items()}
     with safe_open(str(path), framework="pt") as file:
         return file.metadata(), {key: file.get_tensor(key).tolist() for key in file.keys()}  # noqa: SIM118 (not a dict)
 
