@@ -139,9 +139,9 @@ struct Four {
     LW_INLINE std::size_t operator[](int i) const { return (packed >> (16 * i)) & 0xffff; }
 };
 
-// The next eight indices, fetched a round before they are used. A load whose address another load in flight must bring is
-// tried too early, and again; that takes load slots from the weights (Zen 5, 16 x 1 out of L2: 1.30 cycles a tile, 1.21
-// with eight indices ahead, 1.16 with sixteen, which only lines of hundreds of tiles repay).
+// The next eight indices, fetched a round before they are used. A load whose address another load in flight must bring
+// is tried too early, and again; that takes load slots from the weights (Zen 5, 16 x 1 out of L2: 1.30 cycles a
+// tile, 1.21 with eight indices ahead, 1.16 with sixteen, which only lines of hundreds of tiles repay).
 struct Ahead {
     std::uint64_t packed[2];
 

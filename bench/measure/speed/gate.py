@@ -11,8 +11,8 @@ The verdict in words:
     every candidate has its 15 accepted samples, at most 95 % of all samples were rejected, and the samples' relative
     median absolute deviation (MAD / median) is at most 5 %.
 `unstable`
-    anything else, in particular when 60 s passed, or four times what the samples take on a quiet core if that is longer,
-    and some candidate was not accepted. The figures stand, as medians of what was accepted, or of every sample if some
+    anything else, in particular when 60 s passed (or four times what the samples take on a quiet core, if longer) and
+    some candidate was not accepted. The figures stand, as medians of what was accepted, or of every sample if some
     candidate has fewer than three accepted ones; nothing is relabelled.
 """
 
