@@ -152,13 +152,16 @@ struct Ahead {
     }
     LW_INLINE std::size_t operator[](int i) const { return (packed[i / 4] >> (16 * (i % 4))) & 0xffff; }
 };
-constexpr std::size_t kWorthAhead = 32; // tiles: shorter lines take up to a tenth longer with it
+// Worth it beside loads of whole cache lines only, and for some dozen tiles (AVX2, short lines: up to a tenth slower).
+LW_INLINE bool is_worth_ahead(std::size_t tiles) {
+    return kLanes == 16 && tiles >= 32;
+}
 
 // Calls add(place, column) for each of a line's `kept` tiles, at most eight to a round, and next(n) behind every n of
 // them. Advances index past the line.
 template <typename Add, typename Next>
 LW_INLINE void each_tile(std::size_t kept, const std::uint16_t*& index, Add add, Next next) {
-    if (kept >= kWorthAhead) {
+    if (is_worth_ahead(kept)) {
         Ahead ahead;
         ahead.fetch(index);
         for (; kept >= 8; kept -= 8) {
