@@ -79,7 +79,7 @@ def command(
     rows: list[dict[str, Any]] = []
     roofs: list[Roof] = []
     nominal_ghz, rejected, accepted, cores = 0.0, 0, 0, set()
-    rules = GateRules(patience_s=8) if fast else GateRules()
+    rules = GateRules(patience_s=8, patience_rounds=0) if fast else GateRules()
     for timed in kernels.time_cases(cases, table.rows(), [] if no_peers else peers.installed(), rules, seed):
         rows, roofs, run = rows + timed.rows, roofs + timed.roofs, timed.run
         nominal_ghz, rejected, accepted = run.nominal_ghz, rejected + run.rejected, accepted + run.accepted

@@ -74,6 +74,14 @@ def test_flipping_clock_changes_no_figure(slow_share: float) -> None:
     assert all(len(t.rejected_us) <= min(t.rejected, 21) for t in result.timings.values())
 
 
+@pytest.mark.parametrize(("rounds", "verdict"), [(4.0, "stable"), (0.0, "unstable")])
+def test_work_that_takes_minutes_on_a_quiet_core_is_finished(rounds: float, verdict: str) -> None:
+    core = Core(lambda _: FAST)
+    candidates = [core.work(f"slow {i}", 10_000.0) for i in range(300)]
+    assert run(core, candidates, GateRules(patience_rounds=rounds)).verdict == verdict
+    assert core.seconds > 60
+
+
 def test_core_that_never_reaches_its_recorded_speed_is_unstable_in_a_minute(tmp_path: Path) -> None:
     store = tmp_path / "clock.json"
     store.write_text(json.dumps({host.cpu_key(): FAST}))

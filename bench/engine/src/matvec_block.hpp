@@ -109,7 +109,6 @@ void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
     constexpr int NV = G / L;
     constexpr int N = C / Dot::kColumns;              // chunks of a tile
     constexpr int A = max_int(1, 8 / NV);             // sets of accumulators: one would wait for every product
-    constexpr int U = max_int(4, A / N);              // tiles of a round
     constexpr std::size_t kBytes = 4 / Dot::kColumns; // of one input
     const Input input = Dot::prepare(x, m.cols, scratch);
     const auto* w = static_cast<const unsigned char*>(m.weights);
@@ -130,18 +129,7 @@ void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
                 }
             }
         };
-        std::size_t k = 0;
-        for (; k + U <= kept; k += U, w += 4 * U * N * G, index += U) {
-#pragma GCC unroll 8
-            for (int u = 0; u < U; u += 4) {
-                const Four four(index + u);
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; ++i)
-                    add(u + i, four[i]);
-            }
-        }
-        for (; k < kept; ++k, w += 4 * N * G, ++index) // spread over the sums it is no faster
-            add(0, *index);
+        each_tile(kept, index, add, [&](int tiles) __attribute__((always_inline)) { w += 4 * tiles * N * G; });
 #pragma GCC unroll 8
         for (int u = 1; u < A; ++u) {
 #pragma GCC unroll 8

@@ -2,7 +2,8 @@
 //
 // A page is what one permutation picks from, 128 inputs; four pages, without a branch, cover the usual span of 64 kept
 // columns. Tried on Zen 5, time in units of this: one load per input 3.5; a loop over just the pages needed 1.1 to 1.4;
-// compressing inputs by the bits of the kept columns 1.1 to 1.3 at H 512, 0.9 to 1.2 at H 1024 (vpcompressb: 5 cycles).
+// compressing inputs by the bits of the kept columns 1.1 to 1.3 at H 512, 0.9 to 1.2 at H 1024 (vpcompressb: 5 cycles);
+// eight pages, all of H 1024, in 16 registers 0.97 to 1.07.
 // Picking the words of tiles G x 4 or 16 x 2 like this took 1.0 to 1.7 times as long (4 x 4: 0.8 to 1.8) as one
 // broadcast per tile, though loads are what limits those; so did, for 8 x 4, two tiles to a vector with a masked or
 // inserted broadcast (1.05 to 1.1).

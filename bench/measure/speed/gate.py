@@ -11,11 +11,13 @@ The verdict in words:
     every candidate has its 15 accepted samples, at most 95 % of all samples were rejected, and the samples' relative
     median absolute deviation (MAD / median) is at most 5 %.
 `unstable`
-    anything else, in particular when 60 s passed and some candidate was not accepted. The figures stand, as medians of
-    what was accepted, or of every sample if some candidate has fewer than three accepted ones; nothing is relabelled.
+    anything else, in particular when 60 s passed (or four times what the samples take on a quiet core, if longer) and
+    some candidate was not accepted. The figures stand, as medians of what was accepted, or of every sample if some
+    candidate has fewer than three accepted ones; nothing is relabelled.
 """
 
 import gc
+import math
 import random
 import resource
 import statistics
@@ -33,8 +35,10 @@ MAX_RELATIVE_MAD = 0.05
 _MIN_USABLE = 3
 _KEPT_REJECTED = 21
 _WARMING_CALLS = 6
-"""Before each sample. After other candidates had the caches, a product of 12.6 MB took 430, 213, 143, 137 us and then
-that: a victim L3 (Zen 5) is filled by several passes, and with a single one dense kernels seemed 2.5 times as slow."""
+_WARMING_US = 2000.0
+"""Before each sample: so many calls, as far as they fit into this time. After other candidates had the caches, a
+product of 12.6 MB took 430, 213, 143, 137 us and then that: a victim L3 (Zen 5) is filled by several passes, and with a
+single one dense kernels seemed 2.5 times as slow."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class GateRules:
     maximum: int = 21
     sample_us: float = 350.0
     patience_s: float = 60.0
-    """End after this many seconds, whatever was accepted by then."""
+    """End after this many seconds, whatever was accepted by then, ..."""
+    patience_rounds: float = 4.0
+    """... unless that is less than this many times what the fewest samples take, judged by the first round of all
+    candidates: hundreds of slow ones need minutes on a quiet core too."""
 
 
 @dataclass
@@ -158,16 +165,18 @@ def _collect(
     now: Callable[[], float],
 ) -> tuple[dict[str, list[_Sample]], dict[str, int], str]:
     """Take samples in random turns until all have enough; return them, the calls per sample, why it gave up."""
-    calls = {c.name: _calls_per_sample(c, rules.sample_us) for c in candidates}
+    plans = {c.name: _calls_per_sample(c, rules.sample_us) for c in candidates}
+    calls = {name: plan[0] for name, plan in plans.items()}
     samples: dict[str, list[_Sample]] = {c.name: [] for c in candidates}
     accepted = dict.fromkeys(samples, 0)
     nominal = clock.nominal_ghz
     started = now()
     rounds = 0
+    patience_s = rules.patience_s
     while min(accepted.values(), default=rules.minimum) < rules.minimum:
         turn = [c for c in candidates if accepted[c.name] < rules.maximum]
         for candidate in order.sample(turn, len(turn)):
-            candidate.run(max(_WARMING_CALLS, calls[candidate.name] // 8))
+            candidate.run(plans[candidate.name][1])
             preemptions = _preemptions()
             before = clock.read_ghz()
             ns = candidate.run(calls[candidate.name])
@@ -177,23 +186,27 @@ def _collect(
             if sample.counts(clock):
                 accepted[candidate.name] += 1
         rounds += 1
+        if rounds == 1:
+            patience_s = max(patience_s, rules.patience_rounds * rules.minimum * (now() - started))
         if clock.nominal_ghz > nominal:  # a faster state appeared: what passed before is judged again
             nominal = clock.nominal_ghz
             accepted = {name: sum(s.counts(clock) for s in taken) for name, taken in samples.items()}
-        if rounds >= _MIN_USABLE and now() - started > rules.patience_s:
+        if rounds >= _MIN_USABLE and now() - started > patience_s:
             few = min(accepted.values())
-            gave_up = f"{few} of {rules.minimum} samples accepted after {rules.patience_s:.0f} s"
+            gave_up = f"{few} of {rules.minimum} samples accepted after {patience_s:.0f} s"
             return samples, calls, f"{gave_up} (core at {slowest:.2f} GHz, nominal is {nominal:.2f})"
     return samples, calls, ""
 
 
-def _calls_per_sample(candidate: Candidate, sample_us: float) -> int:
-    """Calls that fill one sample, from the fastest of three tries."""
+def _calls_per_sample(candidate: Candidate, sample_us: float) -> tuple[int, int]:
+    """Calls that fill one sample, and those that warm the caches before it, from the fastest of three tries."""
     calls = 1
     while True:
-        fastest_us = min(candidate.run(calls) for _ in range(3)) / 1e3
+        fastest_us = max(min(candidate.run(calls) for _ in range(3)) / 1e3, 1e-3)
         if fastest_us >= sample_us / 4 or calls >= 1 << 20:
-            return max(1, round(calls * sample_us / max(fastest_us, 1e-3)))
+            measured = max(1, round(calls * sample_us / fastest_us))
+            fitting = math.ceil(_WARMING_US * calls / fastest_us)
+            return measured, max(measured // 8, min(_WARMING_CALLS, fitting))
         calls *= 4
 
 
