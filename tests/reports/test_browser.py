@@ -99,8 +99,10 @@ def test_masks_follow_the_slider(page: Page) -> None:
     page.run("document.getElementById('history').scrollIntoView({behavior: 'instant'})")
     shown = "document.querySelector('.matrix').dataset.shown"
     page.wait(f"{shown} === '120'")
-    filled = """(() => { const c = document.querySelector('.gate canvas');
-      const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    filled = """(() => { const c = document.querySelector('.gate canvas').cloneNode();
+      const pen = c.getContext('2d', {willReadFrequently: true});
+      pen.drawImage(document.querySelector('.gate canvas'), 0, 0);
+      const data = pen.getImageData(0, 0, c.width, c.height).data;
       return data.filter((value, at) => at % 4 === 3 && value > 0).length / (data.length / 4); })()"""
     end = page.run(filled)
     assert page.run("document.querySelector('.gate figcaption').textContent").endswith(f"{100 * end:.1f} % kept")
