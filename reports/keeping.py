@@ -17,8 +17,8 @@ from reports.loader import load_study
 from reports.tables import one_line, write_conditions, write_csv, write_latex, write_markdown
 
 OF_THE_STUDY = ("study.yaml", "references.json")
-BULKY = {"masks", "masks_over_training", "spectrograms"}
-"""Figures that are drawn from what is not kept."""
+BULKY = {"learning_curves", "masks", "masks_over_training", "spectrograms", "weights"}
+"""Figures that are drawn from what is not kept, or half a megabyte large."""
 
 
 def keep_study(study_dir: Path, into: Path) -> Path:
