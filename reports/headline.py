@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports import scaling
 from reports.analysis import Analysis
-from reports.columns import NOT_DEPLOYABLE, Column
+from reports.columns import NOT_DEPLOYABLE, Column, quality_columns
 from reports.compare import Difference, difference, differences, disjoint
 from reports.loader import BASELINE
 from reports.needed import MOST_SEEDS, more_seeds
@@ -293,7 +293,7 @@ def _missing(analysis: Analysis) -> Iterator[Sentence]:
 
 
 def _failed_scores(analysis: Analysis, arm: str) -> int:
-    keys = [column.key for column in analysis.columns if column.key.startswith("quality.")]
+    keys = [column.key for column in quality_columns(analysis.task)]  # none of another number format
     return sum(analysis.estimates[arm, key].n_failed for key in keys if (arm, key) in analysis.estimates)
 
 
