@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,9 @@ from bench.errors import LanewiseError
 from bench.progress import say
 from studies.folder import UNTRACKED, StudyFolder, find
 from studies.servers import HOST, LEAN, Server, running, script
-from studies.study_file import Study
+
+if TYPE_CHECKING:
+    from studies.study_file import Study
 
 
 @click.command()
@@ -97,7 +100,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
     return shown, servers
 
 
-def _pages(store: str, url: str, study: Study, folder: StudyFolder) -> list[tuple[str, str]]:
+def _pages(store: str, url: str, study: "Study", folder: StudyFolder) -> list[tuple[str, str]]:
     """Return MLflow's pages on a study, with useful columns and charts chosen; its first page where it is not there.
 
     The choice is a tag of the experiment, written anew here: whatever version ran the study, it suits the pages now.

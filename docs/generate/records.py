@@ -108,6 +108,7 @@ FILES = {
     "model.lwm": "the packed model ([packed-format.md](../packed-format.md))",
     "model_int8.lwm": "the same in int8, where its tiles have such kernels",
     "masks.npz": "masks (out, in) of the pruned matrices, by state-dict key",
+    "snapshots.npz": "masks on the way through training, one bit a weight (`facts.snapshots` says of which steps)",
     "audio/": "synthesised or enhanced clips, `measure.audio_clips` of them",
     "masks/, spectrograms/": "pictures",
     "stages/": "what each stage found, with the hash of its inputs: why a resumed trial repeats nothing",
