@@ -17,6 +17,8 @@ from reports.loader import load_study
 from reports.tables import one_line, write_conditions, write_csv, write_latex, write_markdown
 
 OF_THE_STUDY = ("study.yaml", "references.json")
+CUT_SHORT = "interrupted"
+"""State of a trial that was stopped from outside: the kept study says "not run" of it."""
 BULKY = {"learning_curves", "masks", "masks_over_training", "spectrograms", "weights"}
 """Figures that are drawn from what is not kept, or half a megabyte large."""
 
@@ -73,11 +75,14 @@ def texts(analysis: Analysis) -> dict[str, str]:
 
 
 def _copy_record(path: Path, to: Path) -> None:
-    """Write a record on one line: nothing in it is changed, and a readable trial has one of its own already."""
-    to.parent.mkdir(parents=True, exist_ok=True)
+    """Write a record on one line, with nothing in it changed; one of a trial that was cut short is left behind."""
     try:
-        text = json.dumps(json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # damaged: kept as it is, so that the report still counts it
+        to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
         return
-    to.write_text(text + "\n", encoding="utf-8")
+    if isinstance(record, dict) and record.get("state") == CUT_SHORT:
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")

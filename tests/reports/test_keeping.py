@@ -13,7 +13,7 @@ from reports.cli import report
 from reports.headline import headline
 from reports.keeping import keep_study, texts
 from reports.loader import load_study
-from tests.reports.synthetic import ARMS, StudyFiles
+from tests.reports.synthetic import ARMS, StudyFiles, edit_record, folder_of
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 
@@ -51,6 +51,16 @@ def test_keeping_again_replaces_records_and_leaves_the_readme(tmp_path: Path) ->
     with pytest.raises(LanewiseError, match="no records"):
         keep_study(tmp_path / "none", kept)
     assert load_study(kept).arms == [arm.name for arm in ARMS[:2]]
+
+
+def test_a_trial_that_was_cut_short_counts_as_not_run(tmp_path: Path) -> None:
+    about = {"arms": {arm.name: {} for arm in ARMS}, "seeds": {"recover": [1]}}
+    root = StudyFiles(tmp_path / "study", about=about).write()
+    edit_record(folder_of(root, ARMS[-1].name), lambda record: record.update(state="interrupted"))
+    edit_record(folder_of(root, ARMS[-2].name), lambda record: record.update(state="failed"))
+    study = load_study(keep_study(root, tmp_path / "kept"))
+    assert list(study.not_run) == [ARMS[-1].name]
+    assert [(item.arm, item.state) for item in study.left_out] == [(ARMS[-2].name, "failed")]
 
 
 def test_what_was_not_run_is_said_and_never_filled(tmp_path: Path) -> None:
