@@ -376,7 +376,7 @@ def test_commands(lanewise: Lanewise) -> None:
     refused(lanewise("scor"), 2, "no command 'scor'; did you mean 'score'?")
     refused(lanewise("nosuch"), 2, "no command 'nosuch'; there are: demo")
     refused(lanewise("sweep", "rnu"), 2, "'rnu'", "'run'")
-    refused(lanewise("synth"), 2, "Missing argument 'MODEL'")
+    refused(lanewise("synth"), 2, "expected [MODEL.lwm] IN.wav OUT.wav, got 0 files")
 
 
 def test_study_that_is_none(lanewise: Lanewise, tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ ADDED: dict[str, str] = {
 INSTEAD: dict[str, str] = {
     # A GPU.
     "lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64 --dry-run":
-        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run",
+        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run --out runs/not-yet",
     "lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64":
-        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run",
+        "lanewise sweep run studies/paper.yaml --stack 64 --dry-run --out runs/not-yet",
     "lanewise sweep resume runs/paper --stack 64": "lanewise sweep resume runs/rehearsed --stack 64",
     "make demo": "make -n demo",
     "make test": "make -n test",

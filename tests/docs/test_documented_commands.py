@@ -149,7 +149,7 @@ def place(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("LANEWISE_REHEARSAL", "1")
     monkeypatch.setattr("bench.config.checkpoints.PRETRAINED", folder / world.PRETRAINED)
     monkeypatch.setattr("reports.build.draw_all", lambda *_: {})  # drawn in tests/reports
-    monkeypatch.setattr(GateRules.__init__, "__defaults__", (1, 1, 20.0, 0.5))
+    monkeypatch.setattr(GateRules.__init__, "__defaults__", (1, 1, 20.0, 0.5, 0.0))
     monkeypatch.setattr(clock, "_STATE_S", 0.05)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield folder
