@@ -1,11 +1,12 @@
 """Workers as processes of this host: started by one parent, replaced when they are killed, interrupted together."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.host import usable_cores
@@ -15,6 +16,9 @@ from studies.folder import StudyFolder
 
 if TYPE_CHECKING:
     from studies.store import Store
+
+STORES = ("LANEWISE_STORAGE", "MLFLOW_TRACKING_URI")
+"""Environment variables that name stores."""
 
 _SAVE_S = 120.0
 """How long an interrupted worker may take to save."""
@@ -28,6 +32,20 @@ def worker_command(folder: StudyFolder, timing: str = "here") -> list[str]:
     """Return the one command that every launcher starts: it joins the study in `folder`."""
     command = [sys.executable, "-c", "from bench.cli.main import main; main()", "worker", str(folder.root.resolve())]
     return command if timing == "here" else [*command, "--timing", timing]
+
+
+@contextlib.contextmanager
+def changed_environment(values: Mapping[str, str], without: Sequence[str] = ()) -> Iterator[None]:
+    """Set environment variables and take others away, in here alone."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    for name in without:
+        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def worker_environment(storage: str | None, tracking_uri: str | None) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from bench.trial.record import FILE_NAME, Record
 from studies import servers
 from studies.faults.family import Family
 from studies.folder import StudyFolder
+from studies.processes import STORES, changed_environment
 from studies.rehearsal import STEPS
 from studies.run import Options, ended, open_store, run_study
 from studies.servers import Postgres, Server
@@ -202,7 +202,7 @@ def _round(root: Path, kind: Kind, strikes: list[str], ground: _Ground, rng: ran
     """Run one study twice, undisturbed and under the strikes, and compare."""
     file = root.with_suffix(".yaml")
     file.write_text(_BASE.format(name=root.name) + kind.text, encoding="utf-8")
-    with _environment({"LANEWISE_REHEARSAL": "1"}):
+    with changed_environment({"LANEWISE_REHEARSAL": "1"}, STORES):
         expected = root.with_name(f"{root.name}-undisturbed")
         run_study(load(file), StudyFolder(expected), Options(tracking_uri="none"))
     storage = ground.storage(outcome.rounds, root)
@@ -219,7 +219,7 @@ def _round(root: Path, kind: Kind, strikes: list[str], ground: _Ground, rng: ran
                 outcome.problems.append(f"{root.name}: MLflow could not be rebuilt; see {root.with_suffix('.log')}")
     finally:
         family.end()
-    with _environment({"LANEWISE_REHEARSAL": "1"}):
+    with changed_environment({"LANEWISE_REHEARSAL": "1"}, STORES):
         found, wanted = table(root, storage), table(expected)
     outcome.trials += len(found)
     if found != wanted:
@@ -339,20 +339,6 @@ def _mirror_problems(root: Path, uri: str) -> list[str]:
     found = sorted(run.data.tags.get(DIGEST_TAG, "") for run in runs)
     wanted = sorted(mirror.digest(path) for path in root.glob(f"trials/*/{FILE_NAME}"))
     return [] if found == wanted else [f"MLflow has {len(found)} trials of {len(wanted)}, or other results"]
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables; without those that name stores, which are the disturbed study's."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    for name in ("LANEWISE_STORAGE", "MLFLOW_TRACKING_URI"):
-        os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def check(outcome: Outcome) -> None:

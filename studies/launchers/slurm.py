@@ -5,11 +5,11 @@ Settings are submitit's: `slurm_partition=gpu`, `timeout_min=1440`, `gpus_per_no
 wait in the queue cost the study nothing.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.progress import say
+from studies.processes import changed_environment
 
 
 def launch(command: Sequence[str], environment: Mapping[str, str], workers: int, settings: Mapping[str, str]) -> None:
@@ -25,8 +25,8 @@ def launch(command: Sequence[str], environment: Mapping[str, str], workers: int,
     numbers = {key: int(value) for key, value in parameters.items() if value.isdigit()}
     executor.update_parameters(**({"timeout_min": 1440} | parameters | numbers))
     # Jobs inherit the environment (sbatch's --export=ALL), so that no password is written to a job's file.
-    os.environ.update(environment)
-    jobs = [executor.submit(CommandFunction(list(command), verbose=False)) for _ in range(workers)]
+    with changed_environment(environment):
+        jobs = [executor.submit(CommandFunction(list(command), verbose=False)) for _ in range(workers)]
     say(f"jobs {', '.join(job.job_id for job in jobs)} submitted; their output is in {folder}")
     for job in jobs:
         error = job.exception()

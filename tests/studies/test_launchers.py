@@ -1,5 +1,6 @@
 """Launchers: the one worker command, started by submitit and by Ray on two nodes of this host."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_submitit_runs_workers(study_file: Write, tmp_path: Path, database: str)
     path, root = study_file("", base=MANY.replace("200", "24")), tmp_path / "run"
     options = Options(workers=2, storage=database, tracking_uri="none", launcher="slurm", settings={"cluster": "local"})
     assert exit_code(run_study(load(path), StudyFolder(root), options)) == 0
+    assert "LANEWISE_STORAGE" not in os.environ, "the next study of this process has stores of its own"
     check_whole(root, database, 24)
     password = database.split(":")[2].partition("@")[0].encode()
     jobs = [path for path in (tmp_path / "submitit-jobs").rglob("*") if path.is_file()]
