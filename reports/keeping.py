@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, UsageError
 from reports.analysis import Analysis, analyse
 from reports.figures.all import figures_of
 from reports.figures.style import write
@@ -35,17 +35,17 @@ def keep_study(study_dir: Path, into: Path) -> Path:
     ------
     LanewiseError
         There is no such study, none of its trials finished, or the folder cannot be written.
+    UsageError
+        The folder is that of a study that ran there: its models would be lost.
     """
     load_study(study_dir)  # nothing is replaced by a study that cannot be reported
+    if any(path.name != "record.json" for path in into.glob("trials/*/*")):
+        raise UsageError(f"--keep {into}: holds trials with more than their records; expected a folder of kept ones")
     try:
         into.mkdir(parents=True, exist_ok=True)
-        for old in ("trials", "figures"):
-            shutil.rmtree(into / old, ignore_errors=True)
-        for name in OF_THE_STUDY:
-            if (study_dir / name).is_file():
-                shutil.copyfile(study_dir / name, into / name)
-        for path in sorted(study_dir.glob("trials/*/record.json")):
-            _copy_record(path, into / "trials" / path.parent.name / path.name)
+        if into.resolve() != study_dir.resolve():  # else what is made of the records is made again
+            _copy_records(study_dir, into)
+        shutil.rmtree(into / "figures", ignore_errors=True)
         write_kept(analyse(load_study(into)), into)
     except OSError as error:
         raise LanewiseError(f"{into}: cannot be written ({error}); choose another folder with --keep") from error
@@ -72,6 +72,15 @@ def texts(analysis: Analysis) -> dict[str, str]:
     if not analysis.study.clips.empty:
         found["conditions.csv"] = write_conditions(analysis)
     return found
+
+
+def _copy_records(study_dir: Path, into: Path) -> None:
+    shutil.rmtree(into / "trials", ignore_errors=True)
+    for name in OF_THE_STUDY:
+        if (study_dir / name).is_file():
+            shutil.copyfile(study_dir / name, into / name)
+    for path in sorted(study_dir.glob("trials/*/record.json")):
+        _copy_record(path, into / "trials" / path.parent.name / path.name)
 
 
 def _copy_record(path: Path, to: Path) -> None:

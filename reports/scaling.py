@@ -17,22 +17,53 @@ from reports.analysis import Analysis
 from reports.compare import differences
 
 NONZEROS, RTF, KERNEL = "size.nonzeros", "speed.rtf", "speed.kernel_us"
+SPARSITY = "prune.sparsity"
 DENSE = "dense"
 WITHIN = 0.15
 """How far a predicted RTF may be from the measured one to be called right."""
 
 
-def family(analysis: Analysis, arm: str) -> str:
-    """What an arm shares with those that differ from it in sparsity (dense ones: in size) alone."""
-    if not analysis.is_pruned(arm):
-        return DENSE
-    reg, reg_tile, prune, tile = (analysis.param(arm, k) for k in ("reg.kind", "reg.tile", "prune.kind", "prune.tile"))
-    words = [f"{analysis.param(arm, 'model.hidden')} units, {tile}"]
-    if prune != "magnitude":
-        words.append(str(prune))
-    if reg not in (None, "none"):
-        words.append(str(reg) if reg_tile in (None, tile) else f"{reg} {reg_tile}")
-    return ", ".join(words)
+def families(analysis: Analysis) -> dict[str, str]:
+    """By arm: a name shared with those that differ from it in sparsity alone (dense ones: in the network's size)."""
+    names: dict[tuple[str, ...], str] = {}
+    found = {}
+    for arm in analysis.arms:
+        settings, words = _settings(analysis, arm), _words(analysis, arm)
+        if settings not in names:  # alike in what the words tell, different in what they leave out
+            names[settings] = words if words not in names.values() else f"{words} ({arm})"
+        found[arm] = names[settings]
+    return found
+
+
+def _settings(analysis: Analysis, arm: str) -> tuple[str, ...]:
+    """Everything that makes an arm, but for its sparsity and what follows from it."""
+    groups = (
+        "reg.",
+        "prune.",
+        "quant.",
+        "recover.",
+        "pack.",
+        "train.",
+        *(("model.",) if analysis.is_pruned(arm) else ()),
+    )
+    keys = sorted(str(key) for key in analysis.study.trials.columns if str(key).startswith(groups))
+    values = {key: analysis.param(arm, key) for key in keys if key != SPARSITY}
+    sparsity, target = analysis.param(arm, SPARSITY), values.get("reg.target")
+    if sparsity is not None and target is not None and math.isclose(target, sparsity / 2):  # its default
+        del values["reg.target"]
+    return tuple(f"{key}={value}" for key, value in values.items())
+
+
+def _words(analysis: Analysis, arm: str) -> str:
+    keys = ("reg.kind", "reg.tile", "prune.kind", "prune.tile", "prune.schedule", "pack.format")
+    reg, reg_tile, prune, tile, schedule, number_format = (analysis.param(arm, key) for key in keys)
+    words = [f"{analysis.param(arm, 'model.hidden')} units, {tile}" if analysis.is_pruned(arm) else DENSE]
+    if analysis.is_pruned(arm):
+        words += [str(prune)] * (prune != "magnitude")
+        words += [str(schedule)] * (schedule not in (None, "cubic"))
+        if reg not in (None, "none"):
+            words.append(str(reg) if reg_tile in (None, tile) else f"{reg} {reg_tile}")
+    return ", ".join(words + [str(number_format)] * (number_format not in (None, "f32")))
 
 
 def sizes(analysis: Analysis) -> pd.DataFrame:
@@ -41,7 +72,7 @@ def sizes(analysis: Analysis) -> pd.DataFrame:
     Columns: `arm`, `family`, `sparsity`, `nonzeros`, `value`, `low`, `high` (of the primary metric's paired difference
     to dense-continued), within a family by non-zeros. Arms that lack either figure are left out.
     """
-    rows = []
+    names, rows = families(analysis), []
     for arm in analysis.arms:
         found = analysis.differences.get((arm, analysis.primary))
         at_baseline = found is None and arm == analysis.arms[0]
@@ -49,9 +80,8 @@ def sizes(analysis: Analysis) -> pd.DataFrame:
         nonzeros = analysis.value(arm, NONZEROS)
         if (found is None and not at_baseline) or math.isnan(value) or math.isnan(nonzeros):
             continue
-        if str(analysis.param(arm, "pack.format") or "f32") == "f32":  # the same weights in fewer bits are no new point
-            rows.append((arm, family(analysis, arm), float(analysis.param(arm, "prune.sparsity") or 0), nonzeros, value,
-                         low, high))  # fmt: skip
+        sparsity = float(analysis.param(arm, SPARSITY) or 0)
+        rows.append((arm, names[arm], sparsity, nonzeros, value, low, high))
     data = pd.DataFrame(rows, columns=["arm", "family", "sparsity", "nonzeros", "value", "low", "high"])
     return data.sort_values(["family", "nonzeros"], kind="stable", ignore_index=True)
 

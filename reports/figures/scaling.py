@@ -1,6 +1,8 @@
 """Large and sparse, or small and dense? Quality over non-zero weights; and the RTF that the bytes left predict."""
 
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -19,16 +21,15 @@ def draw(analysis: Analysis) -> Figure:
         return empty("No arm has both a quality score and a count of its weights.")
     with figure(7.6, 6.4 if len(predictions) else 3.4) as drawn:
         grid = drawn.subplots(2 if len(predictions) else 1, 1, squeeze=False)[:, 0]
-        _sizes(grid[0], analysis)
+        _sizes(grid[0], analysis, sizes)
         if len(predictions):
-            _predictions(grid[1], analysis)
+            _predictions(grid[1], analysis, predictions)
         handles, labels = grid[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside right upper", handlelength=1.4)
         return drawn
 
 
-def _sizes(axes: Axes, analysis: Analysis) -> None:
-    data = scaling.sizes(analysis)
+def _sizes(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     families = list(dict.fromkeys(data["family"]))
     families = [name for name in families if name == scaling.DENSE] + [n for n in families if n != scaling.DENSE]
     axes.set_xscale("log")
@@ -49,8 +50,7 @@ def _sizes(axes: Axes, analysis: Analysis) -> None:
     _plain_log(axes.xaxis)
 
 
-def _predictions(axes: Axes, analysis: Analysis) -> None:
-    data = scaling.predictions(analysis)
+def _predictions(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     edges = [data[["rtf", "predicted"]].to_numpy().min() / 1.3, data[["rtf", "predicted"]].to_numpy().max() * 1.3]
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -65,11 +65,11 @@ def _predictions(axes: Axes, analysis: Analysis) -> None:
         mark.set_gid(f"point-{numbers[row['arm']]}-predicted")
     axes.set_xlabel("RTF measured")
     axes.set_ylabel("RTF predicted by\nthe read limit")
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain_log(axis)
+    _plain_log(axes.xaxis)
+    _plain_log(axes.yaxis)
 
 
-def _plain_log(axis: object) -> None:
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
-    axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
+def _plain_log(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

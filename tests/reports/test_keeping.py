@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.errors import LanewiseError
+from bench.errors import LanewiseError, UsageError
 from reports.analysis import analyse
 from reports.cli import report
 from reports.headline import headline
@@ -51,6 +51,19 @@ def test_keeping_again_replaces_records_and_leaves_the_readme(tmp_path: Path) ->
     with pytest.raises(LanewiseError, match="no records"):
         keep_study(tmp_path / "none", kept)
     assert load_study(kept).arms == [arm.name for arm in ARMS[:2]]
+
+
+def test_keeping_never_deletes_a_study(tmp_path: Path) -> None:
+    whole = StudyFiles(tmp_path / "whole").write()
+    before = sorted(path for path in whole.rglob("*") if path.is_file())
+    for study in (whole, StudyFiles(tmp_path / "other").write()):
+        with pytest.raises(UsageError, match="more than their records"):
+            keep_study(study, whole)
+    assert sorted(path for path in whole.rglob("*") if path.is_file()) == before
+    kept = keep_study(whole, tmp_path / "kept")
+    files = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    keep_study(kept, kept)  # into itself: everything but the records is made again
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == files
 
 
 def test_a_trial_that_was_cut_short_counts_as_not_run(tmp_path: Path) -> None:

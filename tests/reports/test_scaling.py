@@ -77,3 +77,25 @@ def test_families_hold_what_differs_in_sparsity_alone(study: Analysis) -> None:
     assert {"dense-continued", "small-dense"} in grouped.values()
     assert len(data) == len(study.arms)
     assert data.groupby("family")["nonzeros"].is_monotonic_increasing.all()
+
+
+def test_a_family_differs_in_nothing_but_sparsity(tmp_path: Path) -> None:
+    """The pruned-offline arm at 90 % is no step from the gradual one at 70 %; an int8 study has families too."""
+    root = StudyFiles(tmp_path / "study").write()
+    edit_record(folder_of(root, "simd-16x1-s90"), lambda record: record["params"].update({"prune.schedule": "offline"}))
+    for arm in ("simd-16x1-s70", "simd-16x1-s90"):
+        edit_record(folder_of(root, arm), lambda record: record["params"].update({"pack.format": "int8"}))
+    analysis = analyse(load_study(root))
+    names = scaling.families(analysis)
+    assert names["simd-16x1-s70"] != names["simd-16x1-s90"]
+    assert scaling.steps(analysis).empty
+    assert set(scaling.sizes(analysis)["arm"]) == set(analysis.arms)
+
+
+def test_a_regularizer_pulled_harder_is_another_family(tmp_path: Path) -> None:
+    root = StudyFiles(tmp_path / "study").write()
+    for arm, target in (("simd-16x1-s70", 0.35), ("simd-16x1-s90", 0.45)):  # half of the sparsity: the default
+        edit_record(folder_of(root, arm), lambda record, target=target: record["params"].update({"reg.target": target}))
+    assert len(scaling.steps(analyse(load_study(root)))) == 1
+    edit_record(folder_of(root, "simd-16x1-s70"), lambda record: record["params"].update({"reg.target": 0.05}))
+    assert scaling.steps(analyse(load_study(root))).empty
