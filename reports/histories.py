@@ -6,6 +6,7 @@ Trials keep a few snapshots of their matrices (`bench.learn.snapshots`): the num
 """
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -76,7 +77,7 @@ def _history(analysis: Analysis, arm: str) -> History | None:
     if facts is None or not (folder / SNAPSHOTS_FILE).is_file():
         return None
     matrices: dict[str, dict[str, Any]] = facts["matrices"]
-    matrix = max(matrices, key=lambda key: (key.endswith("w_hh"), int(np.prod(matrices[key]["shape"]))))
+    matrix = shown({key: int(np.prod(found["shape"])) for key, found in matrices.items()})
     found = matrices[matrix]
     out, inputs = (int(size) for size in found["shape"])
     gates, tile = int(found["gates"]), str(analysis.param(arm, "prune.tile"))
@@ -84,7 +85,7 @@ def _history(analysis: Analysis, arm: str) -> History | None:
     return History(
         arm=arm,
         matrix=matrix,
-        gates=GATES.get(gates, tuple(str(gate + 1) for gate in range(gates))),
+        gates=gate_names(gates),
         tile=tile,
         tile_rows=min(rows, out // gates),
         tile_cols=cols,
@@ -103,6 +104,16 @@ def _bits(path: Path, matrix: str, snapshots: int, shape: tuple[int, int]) -> ND
         return bits.reshape(snapshots, *shape).astype(np.bool_)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise LanewiseError(f"{path}: cannot be read as snapshots ({error}); delete it to go without") from error
+
+
+def shown(sizes: Mapping[str, int]) -> str:
+    """The matrix that a report shows of an arm's, by state key with their sizes: a recurrent one, else the largest."""
+    return max(sizes, key=lambda key: (key.endswith("w_hh"), sizes[key]))
+
+
+def gate_names(gates: int) -> tuple[str, ...]:
+    """Names of the gates that a matrix stacks; numbers where they have none."""
+    return GATES.get(gates, tuple(str(gate + 1) for gate in range(gates)))
 
 
 def extent(tile: str, shape: tuple[int, int], gates: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.errors import LanewiseError
 from reports.analysis import Analysis
 from reports.figures.style import GRID, empty, figure, short
-from reports.histories import GATES, MOST_ARMS, extent
+from reports.histories import MOST_ARMS, extent, gate_names, shown
 
 MASKS_FILE = "masks.npz"
 CORNER = 48
@@ -69,7 +69,7 @@ def data(analysis: Analysis) -> list[Panel]:
             break
         masks = read_masks(analysis.study.folder(arm))
         if masks:
-            matrix = max(masks, key=lambda key: (key.endswith("w_hh"), masks[key].size))
+            matrix = shown({key: mask.size for key, mask in masks.items()})
             panels += _panels(arm, matrix, masks[matrix], str(analysis.param(arm, "prune.tile")))
     return panels
 
@@ -77,11 +77,10 @@ def data(analysis: Analysis) -> list[Panel]:
 def _panels(arm: str, matrix: str, mask: NDArray[np.bool_], tile: str) -> list[Panel]:
     gates = mask.shape[0] // mask.shape[1] if matrix.endswith("w_hh") else 1  # a recurrent matrix's gates are square
     rows = mask.shape[0] // gates
-    names = GATES.get(gates, tuple(str(gate + 1) for gate in range(gates)))
     tile_rows, tile_cols = extent(tile, (mask.shape[0], mask.shape[1]), gates)
     return [
         Panel(arm, matrix, name, mask[i * rows : (i + 1) * rows], tile, min(tile_rows, rows), tile_cols)
-        for i, name in enumerate(names)
+        for i, name in enumerate(gate_names(gates))
     ]
 
 

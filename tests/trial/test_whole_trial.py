@@ -7,17 +7,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 
-from bench.engine.vocoder import Vocoder, read_header
+from bench.engine.vocoder import read_header
 from bench.errors import LanewiseError, UsageError
 from bench.trial import judging, pictures
 from bench.trial.context import StopEarly
 from bench.trial.record import Record, empty_metrics
 from bench.trial.run import run_trial
-from bench.trial.tracking import Tracking
 from tests.trial.conftest import tiny_config
 
 
@@ -384,57 +382,6 @@ def test_a_value_with_which_training_diverges_is_out(
 def test_a_folder_of_another_trial_is_refused(finished: tuple[Path, Record], tiny_corpus: Path) -> None:
     with pytest.raises(UsageError, match="holds trial t0003-simd-8x1-s70-seed0 of another configuration"):
         run_trial(tiny_config(tiny_corpus, "seed.recover=9"), finished[0])
-
-
-def test_tracking_mirrors_the_trial_and_never_stops_it(
-    tiny_corpus: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tracking = Tracking(tmp_path, "tiny")
-    folder = tmp_path / "trials" / "0000"
-    record = run_trial(tiny_config(tiny_corpus), folder, study="tiny", cache=shared_cache, tracking=tracking)
-    assert tracking.trouble is None
-    client = tracking._client()
-    (run,) = client.search_runs([tracking._experiment_id], "tags.`lanewise.kind` = 'trial'")
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["quality.nll_bits"] == record.metrics["quality.nll_bits"]
-    top = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {
-        "config.yaml",
-        "record.json",
-        "model.lwm",
-        "audio",
-        "masks",
-        "masks.npz",
-        "snapshots.npz",
-        "spectrograms",
-        "images",
-        "utterances.json",
-    } == top
-    images = {Path(item.path).name for item in client.list_artifacts(run.info.run_id, "images")}
-    steps = record.facts["snapshots"]["steps"]
-    assert len(images) == 2 * len(steps)
-    assert {int(name.split("+")[2]) for name in images} == set(steps)
-    assert {name.split("+")[0] for name in images} == {"masks~gru.recurrent"}
-    assert run.data.tags["mlflow.loggedImages"] == "True"
-    (used,) = run.inputs.dataset_inputs
-    assert used.dataset.digest == record.tags["lanewise.data_hash"][:16]
-    assert "NLL" in run.data.tags["mlflow.note.content"]
-    (made,) = client.search_logged_models([tracking._experiment_id])
-    assert (made.source_run_id, made.name) == (run.info.run_id, record.params["arm"].replace(".", "-"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
-    mel = np.random.default_rng(0).normal(-4, 1, (9, 80)).astype(np.float32)
-    spoken = mlflow.pyfunc.load_model(made.model_uri).predict(mel, {"seed": 3})
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert np.array_equal(spoken, Vocoder(folder / "model.lwm").synthesize(mel, seed=3))
-    (folder / "record.json").write_text((folder / "record.json").read_text() + "\n")  # changed: it is logged again
-    tracking.sync_record(folder)
-    assert len(client.list_artifacts(run.info.run_id, "images")) == len(images)
-    assert len(client.search_logged_models([tracking._experiment_id])) == 1
-    broken = Tracking(tmp_path / "broken", "tiny", "http://127.0.0.1:9")
-    again = run_trial(tiny_config(tiny_corpus), tmp_path / "broken" / "t", cache=shared_cache, tracking=broken)
-    assert again.state == "complete"
-    assert broken.trouble is not None
 
 
 def test_mask_density_is_the_local_mean() -> None:
