@@ -66,22 +66,27 @@ class ReferenceVocoder:
 
     With `delta` a delta network (arXiv 1612.05571): the recurrent product sees an element of the state as it was when
     it last lay further than this from what the product saw. With tensors `gru.skip` a network with skip gates (arXiv
-    1708.06834): a run whose round(a) is 0 holds its state for that step.
+    1708.06834): a run whose round(a) is 0 holds its state for that step. `dtype` float32 shows what rounding alone
+    does: it rounds the network and its state, the distributions are double all the same.
     """
 
     def __init__(
-        self, arch: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.floating]], delta: float | None = None
+        self,
+        arch: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[np.floating]],
+        delta: float | None = None,
+        dtype: npt.DTypeLike = np.float64,
     ) -> None:
         self.arch = arch
         self.delta = delta
-        self.t = {key: np.asarray(value, dtype=np.float64) for key, value in tensors.items()}
+        self.t = {key: np.asarray(value, dtype=dtype) for key, value in tensors.items()}
         self.bands, _, self.embed = self.t["embed"].shape
         self.hidden = self.t["gru.w_hh"].shape[1]
         self.edges = (np.arange(1, LEVELS) - 0.5) / 127.5 - 1.0  # companded: the mixture lives there
 
     def conditioning(self, mel: npt.NDArray[np.floating]) -> Doubles:
         """Conditioning vectors (frames, C)."""
-        normalised = (np.asarray(mel, dtype=np.float64) - self.t["mel_mean"]) / self.t["mel_std"]
+        normalised = (np.asarray(mel, dtype=self.t["mel_mean"].dtype) - self.t["mel_mean"]) / self.t["mel_std"]
         c1 = np.maximum(self._convolve("cond.conv1", normalised), 0.0)
         return c1 + np.maximum(self._convolve("cond.conv2", c1), 0.0)
 
@@ -122,7 +127,7 @@ class ReferenceVocoder:
         per_frame = int(self.arch["hop"]) // self.bands
         steps = len(mel) * per_frame if steps is None else steps
         conditioning = self.conditioning(mel)
-        h = np.zeros((len(seeds), self.hidden))
+        h = np.zeros((len(seeds), self.hidden), dtype=t["gru.w_hh"].dtype)
         seen, a_skip = h, np.ones(len(seeds))
         previous = np.full((len(seeds), self.bands), SILENCE)
         levels = np.zeros((steps, len(seeds), self.bands), dtype=np.uint8)
