@@ -149,7 +149,7 @@ def _student(values: NDArray[np.float64], normal: Draws, level: NDArray[np.float
 
 def _cost_draws(analysis: Analysis, arms: Sequence[str], key: str, draws: int, rng: np.random.Generator) -> Draws:
     drawn = np.empty((draws, len(arms)))
-    engine = FROM_SAMPLES.get(key, (None, None))[0]
+    engine = FROM_SAMPLES.get(key, (None,))[0]
     for i, arm in enumerate(arms):
         if engine is None:
             drawn[:, i] = analysis.value(arm, key)

@@ -12,7 +12,7 @@ from bench.errors import LanewiseError
 from reports.columns import Column, quality_columns
 from reports.compare import BySeed, Estimate, difference
 from reports.side import COUNTED, Side
-from reports.speed import ratio_interval
+from reports.speed import ratio_of
 from reports.tasks import task_of
 
 WORSE = ("inferior", "slower", "gone", "not scored")
@@ -131,7 +131,7 @@ def _speed(arm: str, a: Side, ours: str, b: Side, theirs: str, margin: float) ->
         return [_empty(arm, key, margin, "not comparable", True, "B was not timed")]
     note = "" if same else f"hosts differ ({a.hosts.get(ours)}; {b.hosts.get(theirs)}): speed-ups over dense compared"
     top, bottom = (new, old) if same else (old, new)
-    low, ratio, high = ratio_interval(*((side.ci_low, side.value, side.ci_high) for side in (top, bottom)))
+    low, ratio, high = ratio_of(top, bottom)
     unstable = [side.name for side, name in ((a, ours), (b, theirs)) if name not in side.stable]
     verdict = slower(low, high, margin)
     if unstable:

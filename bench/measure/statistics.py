@@ -128,7 +128,7 @@ def seed_interval(seed_means: Sequence[float], confidence: float = CONFIDENCE) -
     mean = float(found.mean()) if n else None
     if mean is None or n < 2:
         return Interval(mean, None, None, n, 0, "seeds", few)
-    half = _t_quantile(n - 1, 0.5 + confidence / 2) * float(found.std(ddof=1)) / math.sqrt(n)
+    half = t_quantile(n - 1, 0.5 + confidence / 2) * float(found.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, 0, "seeds", few)
 
 
@@ -215,10 +215,11 @@ def _expanded_tail(n: int, confidence: float) -> float:
     """Tail share of the percentile interval that gives it the width of a t interval at n values."""
     from scipy.special import ndtr
 
-    return float(ndtr(-math.sqrt(n / (n - 1)) * _t_quantile(n - 1, 0.5 + confidence / 2)))
+    return float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n - 1, 0.5 + confidence / 2)))
 
 
-def _t_quantile(degrees: int, probability: float) -> float:
+def t_quantile(degrees: float, probability: float) -> float:
+    """Quantile of Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))
