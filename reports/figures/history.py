@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from reports.analysis import Analysis
 from reports.figures.masks import Board
@@ -73,6 +73,7 @@ def draw_weights(analysis: Analysis) -> Figure:
                     axes.fill_between(group["weight"], 0.5, group["count"].clip(lower=0.5), step="mid", color=GRID)
             axes.set_yscale("log")
             axes.set_ylim(bottom=0.5)
+            axes.yaxis.set_minor_locator(NullLocator())  # thousands of ticks took most of the time
             axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
             axes.set_title(short(history.arm), loc="left", pad=3)
             zero = history.zeros[-1] / history.kept[0].size

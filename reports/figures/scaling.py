@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports import scaling
 from reports.analysis import Analysis
-from reports.figures.style import BASELINE_COLOUR, GRID, INK, MARKERS, PALETTE, empty, figure, short
+from reports.figures.style import BASELINE_COLOUR, GRID, INK, MARKERS, PALETTE, cloud, empty, figure, short
 from reports.scaling import WITHIN
 
 MOST_FAMILIES = 14
@@ -33,6 +33,7 @@ def _sizes(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     families = list(dict.fromkeys(data["family"]))
     families = [name for name in families if name == scaling.DENSE] + [n for n in families if n != scaling.DENSE]
     axes.set_xscale("log")
+    axes.set_xlim(data["nonzeros"].min() / 1.25, data["nonzeros"].max() * 1.25)
     for index, name in enumerate(families[:MOST_FAMILIES]):
         mine = data[data["family"] == name]
         colour = BASELINE_COLOUR if name == scaling.DENSE else PALETTE[index % len(PALETTE)]
@@ -46,7 +47,6 @@ def _sizes(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     axes.set_ylabel(f"{label}, difference\nto {analysis.arms[0]}")
     axes.axhline(0, color=INK, linewidth=0.9, linestyle="--")
     axes.set_xlabel("non-zero weights of the packed model (log axis)")
-    axes.set_xlim(data["nonzeros"].min() / 1.25, data["nonzeros"].max() * 1.25)
     _plain_log(axes.xaxis)
 
 
@@ -58,11 +58,13 @@ def _predictions(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     low, high = ([edge * factor for edge in edges] for factor in (1 - WITHIN, 1 + WITHIN))
     axes.fill_between(edges, low, high, color=GRID, alpha=0.6, linewidth=0)
     numbers = {arm: number for number, arm in enumerate(analysis.arms)}
-    for row in data.to_dict("records"):
-        colour = PALETTE[0] if abs(row["ratio"] - 1) <= WITHIN else PALETTE[1]
-        (mark,) = axes.plot(row["rtf"], row["predicted"], "o", color=colour, markersize=6,
-                            markerfacecolor=colour if row["stable"] else "none")  # fmt: skip
-        mark.set_gid(f"point-{numbers[row['arm']]}-predicted")
+    for (near, stable), group in data.groupby([(data["ratio"] - 1).abs() <= WITHIN, "stable"]):
+        colour = PALETTE[0] if near else PALETTE[1]
+        cloud(
+            axes, group["rtf"].tolist(), group["predicted"].tolist(), [numbers[arm] for arm in group["arm"]],
+            f"predicted{near:d}{stable:d}", marker="o", color=colour, markersize=6,
+            markerfacecolor=colour if stable else "none",
+        )  # fmt: skip
     axes.set_xlabel("RTF measured")
     axes.set_ylabel("RTF predicted by\nthe read limit")
     _plain_log(axes.xaxis)
