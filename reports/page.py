@@ -72,6 +72,11 @@ CAPTIONS = {
         "last bins hold everything beyond.",
     ),
 }
+IN_SHORT = {
+    "quality_vs_rtf": "Speed", "quality_vs_size": "Memory", "quality_vs_throughput": "Throughput",
+    "sparsity_vs_speedup": "Break-even", "scaling": "Scaling", "learning_curves": "Curves",
+}  # fmt: skip
+"""Titles in the row of links, which fits a screen."""
 NOT_ON_PAGE = ("spectrograms", "masks_over_training")
 """Figures whose place the page fills with something that moves: see listen.js and masks.js."""
 
@@ -91,6 +96,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
     masks, masks_dropped = page_masks.arms(analysis)
     drawn = [
         {"name": name, "title": CAPTIONS[name][0], "caption": CAPTIONS[name][1],
+         "short": IN_SHORT.get(name, CAPTIONS[name][0]),
          "svg": inline(path.read_text(encoding="utf-8"), name, CAPTIONS[name][0])}
         for name, path in figures.items()
         if name not in NOT_ON_PAGE

@@ -80,7 +80,8 @@ def draw_weights(analysis: Analysis) -> Figure:
             axes.text(0.98, 0.93, f"{zero:.0%} zero", transform=axes.transAxes, ha="right", va="top", fontsize=7)
         for axes in drawn.axes[-columns:]:
             axes.set_xlabel("weight", color=INK)
-        drawn.supylabel(f"weights of {found[0].matrix} that are not zero", fontsize=9)
+        drawn.supylabel(f"non-zero weights\nof {found[0].matrix}" if lines == 1 else
+                        f"weights of {found[0].matrix} that are not zero", fontsize=9)  # fmt: skip
         handles, labels = drawn.axes[0].get_legend_handles_labels()
         words = [label.partition(" (")[0] for label in labels]
         drawn.legend(handles, words, loc="outside upper right", ncols=3)

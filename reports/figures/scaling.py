@@ -46,8 +46,8 @@ def _sizes(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     label = analysis.primary if column is None else column.label
     axes.set_ylabel(f"{label}, difference\nto {analysis.arms[0]}")
     axes.axhline(0, color=INK, linewidth=0.9, linestyle="--")
-    axes.set_xlabel("non-zero weights of the packed model (log axis)")
-    _plain_log(axes.xaxis)
+    axes.set_xlabel("non-zero weights of the packed model, thousands (log axis)")
+    _plain_log(axes.xaxis, 1e-3)
 
 
 def _predictions(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
@@ -71,7 +71,7 @@ def _predictions(axes: Axes, analysis: Analysis, data: pd.DataFrame) -> None:
     _plain_log(axes.yaxis)
 
 
-def _plain_log(axis: Axis) -> None:
+def _plain_log(axis: Axis, unit: float = 1.0) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * unit:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -75,12 +75,16 @@ def line(points: pd.DataFrame) -> tuple[list[float], list[float]]:
 
 
 def draw(analysis: Analysis) -> Figure:
-    """Speed-up of the whole path over the dense engine; hollow points have no stable timing, int8 lines are dashed."""
+    """Speed-up of the whole path over the dense engine.
+
+    A colour for each structure, a marker and dashes for each number format; hollow points have no stable timing.
+    """
     points = data(analysis)
     if points.empty:
         return empty("No pruned arm has a measured speed-up.")
     lines = list(points.groupby(["structure", "format", "isa"], sort=True))
     structures = list(dict.fromkeys(structure for (structure, _, _), _ in lines))
+    forms = sorted(points["format"].unique(), key=lambda form: (form != "f32", form))
     isas = points["isa"].nunique() > 1
     with figure(7.6, max(3.4, 0.19 * min(len(lines), MOST_LINES) + 0.6)) as drawn:
         axes = drawn.subplots()
@@ -92,7 +96,8 @@ def draw(analysis: Analysis) -> Figure:
         handles, labels = [], []
         for (structure, form, isa), group in lines[:MOST_LINES]:
             i = structures.index(structure)
-            colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+            colour = PALETTE[i % len(PALETTE)]
+            marker = MARKERS[(forms.index(form) + len(forms) * (i // len(PALETTE))) % len(MARKERS)]
             style: Dashes = DASHES.get(str(form), ":")
             _line(axes, analysis, group, colour, marker, style)
             handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.4, markersize=6, linestyle=style))
