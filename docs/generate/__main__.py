@@ -1,6 +1,6 @@
 """`python -m docs.generate [FOLDER]`: write every generated page and picture, by default into docs/."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from docs.generate import commands, configuration, records
@@ -24,4 +24,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.generate", description="Write every generated page and picture."
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=DOCS, help="where to write; docs/ by default")
+    main(parser.parse_args().folder)
