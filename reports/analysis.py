@@ -15,13 +15,12 @@ from reports.compare import (
     Estimate,
     Scores,
     differences,
-    disjoint,
     estimates_of,
     not_worse_than_best,
     score_tables,
 )
 from reports.loader import BASELINE, NOISY, RECORDING, Study
-from reports.speed import is_stable, speed_estimate, theoretical
+from reports.speed import RTF_INT8, dense_arms, is_stable, speed_estimate, theoretical, told_apart
 from reports.tasks import Task
 
 REFERENCE_ORDER = (RECORDING, "copy-synthesis", "griffin-lim", NOISY)
@@ -40,6 +39,8 @@ class Analysis:
     marked : metric key -> the best arm and all not significantly worse
     unmeasured : quality metrics of which no arm has a single score -> why
     unstable : arms with a timing that the clock gate did not accept
+    unstable_int8 : the same of the timing of their int8 form
+    dense : by arm, the dense arm of its network
     """
 
     study: Study
@@ -53,6 +54,8 @@ class Analysis:
     marked: Mapping[str, frozenset[str]]
     unmeasured: Mapping[str, str]
     unstable: frozenset[str]
+    unstable_int8: frozenset[str]
+    dense: Mapping[str, str]
 
     @property
     def task(self) -> Task:
@@ -82,10 +85,23 @@ class Analysis:
     def _first_trials(self) -> dict[str, dict[Any, Any]]:
         return {row["arm"]: row for row in self.study.trials.drop_duplicates("arm").to_dict("records")}
 
+    @cached_property
+    def _has_sizes(self) -> bool:
+        return len({self.param(name, "model.hidden") for name in self.arms}) > 1
+
     def is_pruned(self, arm: str) -> bool:
         """Whether the arm's weights were pruned."""
         sparsity = self.param(arm, "prune.sparsity")
         return sparsity is not None and float(sparsity) > 0
+
+    def units(self, arm: str) -> str:
+        """How large the arm's network is, in words, where the study has several sizes; empty where it has one."""
+        size = self.param(arm, "model.hidden")
+        return f"{size:g} units" if self._has_sizes and size is not None else ""
+
+    def is_timed(self, arm: str, key: str) -> bool:
+        """Whether the clock gate accepted the timing that a `speed.` figure rests on."""
+        return arm not in (self.unstable_int8 if key == RTF_INT8 else self.unstable)
 
 
 def analyse(study: Study) -> Analysis:
@@ -98,11 +114,12 @@ def analyse(study: Study) -> Analysis:
     estimates = dict(zip(scores, estimates_of(list(scores.values())), strict=True))
     of_references = dict(zip(reference_scores, estimates_of(list(reference_scores.values())), strict=True))
     estimates |= {key: found for key, found in of_references.items() if found.n}  # NLL means nothing for a recording
+    dense = dense_arms(study)
     for arm in study.arms:
         for column in (*speed, *size):
             estimates[arm, column.key] = speed_estimate(study, arm, column.key)
         estimates[arm, SMALLEST] = _smallest(study, arm, [column.key for column in size])
-        estimates[arm, "speed.theory"] = theoretical(study, arm, BASELINE)
+        estimates[arm, "speed.theory"] = theoretical(study, arm, dense.get(arm))
     measured = {key for (arm, key) in scores if estimates[arm, key].n}
     columns = [column for column in quality if column.key in measured or column.key == study.task.primary]
     columns += [c for c in (*speed, *size) if any(estimates[arm, c.key].n for arm in study.arms)]
@@ -114,9 +131,14 @@ def analyse(study: Study) -> Analysis:
         for delta in differences(scores, arms, BASELINE, column, margins.get(column.key))
     }
     unstable = frozenset(arm for arm in study.arms if not all(map(is_stable, study.cells(arm, "timing.verdict"))))
-    timed = [arm for arm in study.arms if arm not in unstable]
+    unstable_int8 = frozenset(
+        arm for arm in study.arms if not all(map(is_stable, study.cells(arm, "lanewise.timing_verdict_int8")))
+    )
+    timed = {
+        c.key: [a for a in study.arms if a not in (unstable_int8 if c.key == RTF_INT8 else unstable)] for c in speed
+    }
     marked = {c.key: frozenset(not_worse_than_best(scores, study.arms, c)) for c in columns if c in quality}
-    marked |= {c.key: _overlapping_best(estimates, timed, c) for c in columns if c in speed and c.sign}
+    marked |= {c.key: _not_slower_than_best(estimates, timed[c.key], c) for c in columns if c in speed and c.sign}
     marked |= {c.key: _exactly_best(estimates, study.arms, c) for c in columns if c in size}
     return Analysis(
         study=study,
@@ -130,6 +152,8 @@ def analyse(study: Study) -> Analysis:
         unmeasured=_reasons(study.utterances, {c.key for c in quality} - measured),
         marked=marked,
         unstable=unstable,
+        unstable_int8=unstable_int8,
+        dense=dense,
     )
 
 
@@ -180,14 +204,16 @@ def _reasons(utterances: pd.DataFrame, keys: set[str]) -> dict[str, str]:
     return {str(row.metric): str(row.reason) for row in rows.sort_values("metric").itertuples(index=False)}
 
 
-def _overlapping_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:
-    """Fastest arm by its mean and all whose interval overlaps its own; nothing where there are no intervals."""
+def _not_slower_than_best(
+    estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column
+) -> frozenset[str]:
+    """Fastest arm by its mean and all that are not told apart from it; nothing where there are no intervals."""
     known = {arm: estimates[arm, column.key] for arm in arms}
     known = {arm: found for arm, found in known.items() if not math.isnan(found.ci_low)}
     if not known:
         return frozenset()
     best = known[max(known, key=lambda arm: column.sign * known[arm].value)]
-    return frozenset(arm for arm, found in known.items() if not disjoint(found, best))
+    return frozenset(arm for arm, found in known.items() if not told_apart(found, best))
 
 
 def _exactly_best(estimates: Mapping[tuple[str, str], Estimate], arms: list[str], column: Column) -> frozenset[str]:

@@ -39,8 +39,14 @@ def build_report(study_dir: Path, out_dir: Path | None = None) -> Path:
     return make_report(study_dir, out_dir).page
 
 
-def make_report(study_dir: Path, out_dir: Path | None = None, pdf: bool = False) -> Report:
-    """As `build_report`, with the headline and the analysis behind it; with `pdf` figures are PDFs, too."""
+def make_report(study_dir: Path, out_dir: Path | None = None, pdf: bool = False, command: str | None = None) -> Report:
+    """As `build_report`, with the headline and the analysis behind it.
+
+    Parameters
+    ----------
+    pdf : figures are PDFs, too
+    command : what makes the page again, where that is not `lanewise report` of the directory
+    """
     study_dir = Path(study_dir)
     analysis = analyse(load_study(study_dir))
     out = study_dir / "report" if out_dir is None else Path(out_dir)
@@ -53,7 +59,7 @@ def make_report(study_dir: Path, out_dir: Path | None = None, pdf: bool = False)
             (out / "conditions.csv").write_text(write_conditions(analysis), encoding="utf-8")
         figures = draw_all(analysis, out / "figures", pdf)
         page = out / "report.html"
-        page.write_text(render(analysis, figures), encoding="utf-8")
+        page.write_text(render(analysis, figures, command), encoding="utf-8")
     except OSError as error:
         raise LanewiseError(f"{out}: cannot write the report ({error}); choose another folder with --out") from error
     return Report(page, headline(analysis), analysis)

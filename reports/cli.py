@@ -1,6 +1,7 @@
 """`lanewise report`: tables, figures and the report page of a study."""
 
 import json
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def report(study: str, out: Path | None, tracking_uri: str | None, keep: Path | 
     from reports.mirror import mirror
 
     with tempfile.TemporaryDirectory(prefix="lanewise-report-") as folder:
-        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, keep, pdf, as_json)
+        again = shlex.join(["lanewise", "report", study, "--tracking-uri", tracking_uri, "--out", str(out)])
+        _make(mirror(tracking_uri, study, Path(folder) / "study"), out, keep, pdf, as_json, again)
 
 
 def find_study(study: str) -> Path:
@@ -69,12 +71,14 @@ def find_study(study: str) -> Path:
     raise UsageError(f"no study {study!r} here or under {RUNS}/{hint}")
 
 
-def _make(study_dir: Path, out: Path | None, keep: Path | None, pdf: bool, as_json: bool) -> None:
+def _make(
+    study_dir: Path, out: Path | None, keep: Path | None, pdf: bool, as_json: bool, command: str | None = None
+) -> None:
     from reports.build import make_report
     from reports.keeping import keep_study
     from reports.tables import one_line, table_rows
 
-    made = make_report(study_dir, out, pdf)
+    made = make_report(study_dir, out, pdf, command)
     for sentence in made.sentences:
         say(one_line(sentence.text))
     say(f"report: {made.page}")

@@ -7,11 +7,18 @@ interval is Student's t on the paired seed means; with fewer it is a bootstrap o
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bench.measure.statistics import FEWEST_SEEDS, Interval, arm_differences, mean_intervals, seed_interval
+from bench.measure.statistics import (
+    FEWEST_SEEDS,
+    Interval,
+    arm_differences,
+    mean_intervals,
+    seed_interval,
+    welch_interval,
+)
 from reports.columns import Column
 
 # Below six pairs even a sign test cannot reach 5 % two-sided (2 * 2**-5 = 0.0625), so nothing may be called.
@@ -154,6 +161,27 @@ def _called(
     )  # fmt: skip
 
 
+def unpaired(ours: BySeed, theirs: BySeed, arm: str, baseline: str, column: Column, margin: float | None) -> Difference:
+    """Difference of two sides that share no seed: Welch's over seed means, of the utterances that every seed has."""
+    every = [scores for side in (ours, theirs) for scores in side.values()]
+    names = sorted(name for name in every[0] if all(scores.get(name) is not None for scores in every))
+    dropped = sum(len(scores) - len(names) for scores in every)
+    if len(names) < MIN_PAIRS:
+        reason = f"only {len(names)} utterances that every seed has, at least {MIN_PAIRS} are needed"
+        return replace(_uncalled(arm, baseline, column.key, margin, reason), n_dropped=dropped)
+    ours, theirs = (
+        {seed: {name: scores[name] for name in names} for seed, scores in s.items()} for s in (ours, theirs)
+    )
+    new, old = ([mean for mean in _seed_means(side) if mean is not None] for side in (ours, theirs))
+    interval = welch_interval(new, old)
+    low, high = _bounds(interval)
+    return Difference(
+        arm=arm, baseline=baseline, metric=column.key, value=float(interval.mean or 0.0), ci_low=low, ci_high=high,
+        n_pairs=len(names), n_dropped=dropped, n_seeds=interval.n, basis=_basis(interval), margin=margin,
+        verdict=verdict(column.sign, low, high, margin), significant=not low <= 0 <= high,
+    )  # fmt: skip
+
+
 def verdict(sign: int, low: float, high: float, margin: float | None) -> str:
     """What an interval of (arm - baseline) allows to be said; `sign` is +1 where more is better, -1 where less is."""
     worst, best = (low, high) if sign > 0 else (-high, -low)
@@ -197,11 +225,6 @@ def mean_of(by_seed: BySeed) -> float:
     units = _seed_means(by_seed) if len(by_seed) >= FEWEST_SEEDS else _utterance_means(by_seed)
     found = [value for value in units if value is not None]
     return math.fsum(found) / len(found) if found else math.nan
-
-
-def disjoint(one: Estimate, other: Estimate) -> bool:
-    """Whether two intervals lie apart; without both intervals nothing is told apart."""
-    return one.ci_high < other.ci_low or other.ci_high < one.ci_low
 
 
 def _over_seeds(by_seed: BySeed) -> Interval:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from reports import scaling
 from reports.analysis import Analysis
 from reports.columns import NOT_DEPLOYABLE, Column, quality_columns
-from reports.compare import Difference, difference, differences, disjoint
+from reports.compare import Difference, difference, differences
 from reports.loader import BASELINE
 from reports.needed import MOST_SEEDS, more_seeds
+from reports.speed import told_apart
 
 RTF, VS_DENSE = "speed.rtf", "speed.vs_dense"
 DEMO = "demo"
 SHORT_STEPS = 1000  # measured: recoveries of a few hundred steps separate structures but are far from converged
 MOST_STEPS = 12
 CONTROLS = ("small-dense", "random")
-_INDISTINCT = ", which are not distinguishable (their RTF intervals overlap)"
+_INDISTINCT = ", which are not distinguishable (the intervals of their RTF ratios hold 1)"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _fastest(analysis: Analysis, arms: list[str]) -> list[str]:
         return []
     timed.sort(key=lambda arm: analysis.value(arm, RTF))
     best = analysis.estimates[timed[0], RTF]
-    return [timed[0], *(arm for arm in timed[1:] if not disjoint(best, analysis.estimates[arm, RTF]))]
+    return [timed[0], *(arm for arm in timed[1:] if not told_apart(best, analysis.estimates[arm, RTF]))]
 
 
 def _best_of_equals(analysis: Analysis, arms: list[str]) -> str:
@@ -182,7 +183,7 @@ def _controls(analysis: Analysis) -> Iterator[Sentence]:
 
 
 def _memory(analysis: Analysis) -> Iterator[Sentence]:
-    """For a small device: the gain over the input, and the smallest file at which the sound is on a par."""
+    """The gain over the input, and the smallest file at which the sound is on a par."""
     gain = analysis.estimates.get((BASELINE, f"quality.gain.{analysis.primary.removeprefix('quality.')}"))
     if gain is not None and gain.n:
         between = "" if math.isnan(gain.ci_low) else f" (95 % interval {gain.ci_low:+.2f} to {gain.ci_high:+.2f})"
@@ -196,11 +197,12 @@ def _memory(analysis: Analysis) -> Iterator[Sentence]:
         arm for arm in found
         if BASELINE in analysis.arms and _difference(analysis, arm).verdict in ("better", "non-inferior")
     ]  # fmt: skip
-    if not level or analysis.task.name != "enhancer":
+    if not level:
         return
     arm = min(level, key=lambda arm: found[arm][0])
     size, column = found[arm]
     whole = analysis.value(arm, "size.f32_bytes")
+    whole = analysis.value(BASELINE, "size.bytes") if math.isnan(whole) else whole
     times = "" if math.isnan(whole) else f", {whole / size:.1f} times smaller than dense in f32"
     yield Sentence("detail", f"The smallest file that is non-inferior is {arm}'s: {size / 1e3:.1f} kB as "
                              f"{column.label.removesuffix(', kB')}{times}.")  # fmt: skip
@@ -318,10 +320,12 @@ def _speed(analysis: Analysis, arm: str) -> str:
     rtf = analysis.estimates[arm, RTF]
     if math.isnan(rtf.value):
         return "RTF not measured"
-    text = f"RTF {rtf.value:.4f}"
+    known = not math.isnan(rtf.ci_low)
+    text = f"RTF {rtf.value:.4f}" + (f" (95 % interval {rtf.ci_low:.4f} to {rtf.ci_high:.4f})" if known else "")
     ratio = analysis.estimates[arm, VS_DENSE]
     if not math.isnan(ratio.value):
-        between = "" if math.isnan(ratio.ci_low) else f" (95 % interval {ratio.ci_low:.2f} to {ratio.ci_high:.2f})"
+        basis = f"; {ratio.basis}" if ratio.basis else ""
+        between = f" (95 % interval {ratio.ci_low:.2f} to {ratio.ci_high:.2f}{basis})" if known else ""
         text += f", {ratio.value:.2f} times the speed of the dense engine{between}"
     return text + (", timing not stable" if arm in analysis.unstable else ", timing stable")
 

@@ -81,12 +81,13 @@ NOT_ON_PAGE = ("spectrograms", "masks_over_training")
 """Figures whose place the page fills with something that moves: see listen.js and masks.js."""
 
 
-def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
+def render(analysis: Analysis, figures: Mapping[str, Path], command: str | None = None) -> str:
     """The page as text.
 
     Parameters
     ----------
     figures : SVG file of each figure by name
+    command : what makes the page again; by default `lanewise report` of the study's directory
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -128,7 +129,7 @@ def render(analysis: Analysis, figures: Mapping[str, Path]) -> str:
         engines=page_timing.ENGINES,
         provenance=page_timing.provenance(analysis),
         trials=analysis.study.trials.sort_values(["number", "arm"]).to_dict("records"),
-        command=page_timing.command(analysis),
+        command=command or page_timing.command(analysis),
     )
 
 

@@ -89,7 +89,7 @@ def _cell(analysis: Analysis, arm: str, column: Column) -> Cell:
     notes = []
     if found.n_failed:
         notes.append(f"{found.n_failed} missing")
-    if column.key.startswith("speed.") and arm in analysis.unstable and not math.isnan(found.value):
+    if column.key.startswith("speed.") and not analysis.is_timed(arm, column.key) and not math.isnan(found.value):
         notes.append("not stable")
     bold = arm in analysis.marked.get(column.key, frozenset())
     return Cell(column.show(found.value), interval, ", ".join(notes), bold, found.value, column.minor)
@@ -97,11 +97,13 @@ def _cell(analysis: Analysis, arm: str, column: Column) -> Cell:
 
 def _setting(analysis: Analysis, arm: str) -> str:
     """What makes the arm, in a few words below its name."""
-    words = []
+    words = [units] if (units := analysis.units(arm)) else []
     if analysis.is_pruned(arm):
         words.append(f"tile {analysis.param(arm, 'prune.tile')}, sparsity {analysis.param(arm, 'prune.sparsity'):g}")
     if analysis.param(arm, "reg.kind") not in (None, "none"):
         words.append(f"{analysis.param(arm, 'reg.kind')} on {analysis.param(arm, 'reg.tile')}")
+    if (form := analysis.param(arm, "pack.format")) not in (None, "f32"):
+        words.append(str(form))
     seeds = len(analysis.study.cells(arm, "seed"))
     words.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
     return "; ".join(words)

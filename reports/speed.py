@@ -5,10 +5,10 @@ Statistics, 3rd ed., section 3.2), interpolated between the two pairs of them th
 (Hettmansperger and Sheather, Statistics and Probability Letters 4, 1986).
 
 A ratio's interval follows from the widths of those of its sides on the log scale (as in Price and Bonett, Journal of
-Statistical Computation and Simulation 72, 2002): it covers 92.5 to 97 % from six samples on. The corners of both would
-cover 99 %, the sum of squares of each side's own arms (MOVER) 97 to 98 at fifteen. All this covers sampling within one
-process on one host, nothing else; with three or more seeds, Student's t over the trials takes its place, and Welch's
-interval of two such figures on the log scale.
+Statistical Computation and Simulation 72, 2002): it covers 92.5 to 97 % from fifteen samples on, up to 98 at six. The
+corners of both would cover 99 %, the sum of squares of each side's own arms (MOVER) 97 to 98 at fifteen. All this covers
+sampling within one process on one host, nothing else; with three or more seeds, Student's t over the trials takes its
+place, and Welch's interval of two such figures on the log scale.
 """
 
 import math
@@ -22,8 +22,9 @@ from scipy.special import bdtr
 
 from bench.measure.statistics import FEWEST_SEEDS, seed_interval, t_quantile
 from reports.compare import OVER_SEEDS, Estimate
-from reports.loader import Study
+from reports.loader import BASELINE, Study
 
+RTF_INT8 = "speed.rtf_int8"
 WITHIN_RUN = "over timing samples of one run"
 FROM_SAMPLES: Mapping[str, tuple[str, ...]] = {
     "speed.rtf": ("model",),
@@ -92,6 +93,14 @@ def ratio_of(above: Estimate, below: Estimate) -> Bounded:
     return ratio * math.exp(-half), ratio, ratio * math.exp(half)
 
 
+def told_apart(one: Estimate, other: Estimate) -> bool:
+    """Whether the interval of their ratio excludes 1; without both intervals nothing is told apart."""
+    if math.isnan(one.ci_low) or math.isnan(other.ci_low):
+        return False
+    low, _, high = ratio_of(one, other)
+    return not low <= 1 <= high
+
+
 def is_stable(verdict: object) -> bool:
     """Whether a timing verdict in words says that the clock gate accepted the samples."""
     return isinstance(verdict, str) and verdict.strip().lower().startswith("stable")
@@ -108,7 +117,10 @@ def speed_estimate(study: Study, arm: str, key: str) -> Estimate:
         if interval.low is not None and interval.high is not None:
             return Estimate(value, interval.low, interval.high, len(known), n_failed, OVER_SEEDS)
     bounds = [_bounds(study, arm, seed, found, key) for seed, found in values if not math.isnan(found)]
-    low, high = min((b[0] for b in bounds), default=math.nan), max((b[1] for b in bounds), default=math.nan)
+    if not bounds:
+        return Estimate(value, math.nan, math.nan, 0, n_failed, "")
+    half = math.hypot(*((high - low) / 2 for low, high in bounds)) / len(bounds)
+    low, high = bounds[0] if len(bounds) == 1 else (value - half, value + half)
     return Estimate(value, low, high, len(known), n_failed, "" if math.isnan(low) else WITHIN_RUN)
 
 
@@ -127,11 +139,29 @@ def _bounds(study: Study, arm: str, seed: str, value: float, key: str) -> tuple[
     return value * low / middle, value * high / middle
 
 
-def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
+def dense_arms(study: Study) -> dict[str, str]:
+    """By arm, the dense arm of its network, of its number format if there is one, dense-continued before others."""
+
+    def of(name: str, *keys: str) -> tuple[str, ...]:
+        return tuple(str(next(iter(study.cells(name, key)), None)) for key in keys)
+
+    def is_dense(name: str) -> bool:
+        return not any(sparsity is not None and sparsity > 0 for sparsity in study.cells(name, "prune.sparsity"))
+
+    network, form = ("model.hidden", "model.head", "model.cell"), ("pack.format",)
+    found: dict[tuple[str, ...], str] = {}
+    for name in sorted(filter(is_dense, study.arms), key=lambda name: name != BASELINE):
+        found.setdefault(of(name, *network), name)
+        found.setdefault(of(name, *network, *form), name)
+    alike = {name: found.get(of(name, *network, *form), found.get(of(name, *network))) for name in study.arms}
+    return {name: dense for name, dense in alike.items() if dense is not None}
+
+
+def theoretical(study: Study, arm: str, dense: str | None) -> Estimate:
     """Speed-up that an arm's sparsity promises by Amdahl's law; NaN for arms that are not pruned.
 
-    The pruned products' share of the time is that of the baseline's measured parts named by `prune.matrices`, 1 where
-    no such part was timed.
+    The pruned products' share of the time is that of the measured parts of `dense`, the same network's dense arm, named
+    by `prune.matrices`, 1 where no such part was timed.
     """
     nothing = Estimate(math.nan, math.nan, math.nan, 0, 0, "")
     known = [value for _, value in study.values(arm, "sparsity.achieved") if not math.isnan(value)]
@@ -139,7 +169,7 @@ def theoretical(study: Study, arm: str, baseline: str) -> Estimate:
     if sparsity <= 0:
         return nothing
     matrices = str(study.cells(arm, "prune.matrices")[0])
-    parts = study.parts_of.get(baseline, {})
+    parts = study.parts_of.get(dense or "", {})
     pruned = sum(us for part, us in parts.items() if re.search(rf"\b{re.escape(part)}\b", matrices))
     share = pruned / sum(parts.values()) if pruned else 1.0
     left = 1 - share * sparsity

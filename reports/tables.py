@@ -59,7 +59,7 @@ def _row(analysis: Analysis, arm: str) -> dict[str, Any]:
 
 def param_keys(analysis: Analysis) -> list[str]:
     """Parameters of the study's arms, in a fixed order."""
-    groups = ("task", "reg.", "prune.", "simd.", "model.", "train.", "data.")
+    groups = ("task", "reg.", "prune.", "quant.", "recover.", "pack.", "simd.", "model.", "train.", "data.")
     keys = [key for key in analysis.study.trials.columns if key == "task" or key.startswith(groups[1:])]
     return sorted(keys, key=lambda key: (next(i for i, group in enumerate(groups) if key.startswith(group)), key))
 

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import LanewiseError
+from bench.measure.statistics import FEWEST_SEEDS
 from reports.columns import Column, quality_columns
-from reports.compare import BySeed, Estimate, difference
+from reports.compare import THIS_MODEL, BySeed, Estimate, difference, unpaired
 from reports.side import COUNTED, Side
 from reports.speed import ratio_of
 from reports.tasks import task_of
 
 WORSE = ("inferior", "slower", "gone", "not scored")
 UNDECIDED = ("open", "not comparable")
-_SEEDS_DIFFER = "seeds differ: paired by utterance"
+_SEEDS_DIFFER = "seeds differ"
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,13 @@ def _quality(
     if not new:
         return _empty(arm, column.key, margin, "not scored", gated, "B has no such scores")
     note = ""
-    if not old.keys() & new.keys():
-        old, new, note = {"": _averaged(old)}, {"": _averaged(new)}, _SEEDS_DIFFER
-    tables = {("b", column.key): new, ("a", column.key): old}
-    found = difference(tables, "b", "a", column, margin)
+    if old.keys() & new.keys():
+        found = difference({("b", column.key): new, ("a", column.key): old}, "b", "a", column, margin)
+    elif min(len(old), len(new)) >= FEWEST_SEEDS:
+        found, note = unpaired(new, old, "b", "a", column, margin), _SEEDS_DIFFER
+    else:  # too few to know how much seeds differ: these models, and no more
+        old, new, note = {"": _averaged(old)}, {"": _averaged(new)}, f"{_SEEDS_DIFFER}, {THIS_MODEL}"
+        found = difference({("b", column.key): new, ("a", column.key): old}, "b", "a", column, margin)
     old_mean, new_mean = _mean(old), _mean(new)
     verdict = "not scored" if math.isnan(new_mean) else "not comparable" if found.reason else found.verdict
     note = "; ".join(filter(None, (note, found.reason, f"{found.n_dropped} pairs dropped" if found.n_dropped else "")))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from reports.analysis import Analysis
 from reports.figures.style import INK, MARKERS, PALETTE, cloud, empty, figure, legend_right, short
-from reports.loader import BASELINE
+from reports.speed import RTF_INT8
 
 Dashes = Literal["-", "--", "-.", ":"]
 DASHES: dict[str, Dashes] = {"f32": "-", "int8": "--", "bf16": "-."}
@@ -25,15 +25,15 @@ def data(analysis: Analysis) -> pd.DataFrame:
     """Pruned and timed arms: `arm`, `structure` (pruning tile), `format`, `isa`, `sparsity`, `speedup`, `low`, `high`,
     `stable`.
 
-    Each format is held against dense in that format: an arm packed in int8 beside its own against the int8 form of
-    dense-continued (without interval: records keep no samples of that timing).
+    Each network and format is held against dense in the same: an arm packed in int8 beside its own against the int8
+    form of its dense arm (without interval: records keep no samples of that timing).
     """
     rows = []
-    dense_int8 = analysis.value(BASELINE, "speed.rtf_int8")
     for arm in filter(analysis.is_pruned, analysis.arms):
         sparsity = analysis.value(arm, "sparsity.achieved")
         common = {
-            "arm": arm, "structure": str(analysis.param(arm, "prune.tile")),
+            "arm": arm,
+            "structure": ", ".join(filter(None, (str(analysis.param(arm, "prune.tile")), analysis.units(arm)))),
             "isa": str(analysis.param(arm, "timing.isa") or "?"), "stable": arm not in analysis.unstable,
             "sparsity": float(analysis.param(arm, "prune.sparsity")) if math.isnan(sparsity) else sparsity,
         }  # fmt: skip
@@ -42,9 +42,12 @@ def data(analysis: Analysis) -> pd.DataFrame:
             own = str(analysis.param(arm, "pack.format") or "f32")
             speed = {"format": own, "speedup": found.value, "low": found.ci_low, "high": found.ci_high}
             rows.append(common | speed)
-        int8 = dense_int8 / analysis.value(arm, "speed.rtf_int8")
+        int8 = analysis.value(analysis.dense.get(arm, ""), RTF_INT8) / analysis.value(arm, RTF_INT8)
         if not math.isnan(int8):
-            rows.append(common | {"format": "int8", "speedup": int8, "low": math.nan, "high": math.nan})
+            stable = analysis.is_timed(arm, RTF_INT8)
+            rows.append(
+                common | {"format": "int8", "speedup": int8, "low": math.nan, "high": math.nan, "stable": stable}
+            )
     keys = ["structure", "format", "isa", "sparsity", "arm"]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(keys, ignore_index=True)
 

@@ -206,7 +206,8 @@ class StudyFiles:
                 "sparsity.achieved": 1 - density,
             },
             "reasons": {},
-            "tags": {"lanewise.version": "0.1.0", "lanewise.git": "0123abc", "lanewise.host.cpu": CPU},
+            "tags": {"lanewise.version": "0.1.0", "lanewise.git": "0123abc", "lanewise.host.cpu": CPU,
+                     "lanewise.timing_verdict_int8": arm.verdict},
             "utterances": utterances,
             "timing": {
                 "isa": "avx512", "cpu": CPU, "verdict": arm.verdict, "nominal_ghz": 3.68, "rejected": 4,

@@ -231,7 +231,7 @@ def test_arms_that_speed_does_not_tell_apart_are_all_named(tmp_path: Path) -> No
     text = words(StudyFiles(tmp_path / "level", audio=0).write([dense, slow, *equals]))
     assert (
         "The fastest pruned arms that are non-inferior to (within 0.02 bit of) dense-continued are a and b, "
-        "which are not distinguishable (their RTF intervals overlap)."
+        "which are not distinguishable (the intervals of their RTF ratios hold 1)."
     ) in text
     assert "a: RTF 0.0500" in text
     assert "b: RTF 0.0501" in text

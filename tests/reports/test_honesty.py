@@ -5,11 +5,12 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import ARMS, Arm, StudyFiles
+from synthetic import ARMS, Arm, StudyFiles, edit_record, folder_of
 
 from bench.measure.statistics import arm_difference
 from reports.analysis import analyse
@@ -18,7 +19,9 @@ from reports.compare import estimate
 from reports.figures.speedup import crossing
 from reports.figures.speedup import data as break_even
 from reports.loader import load_study
+from reports.page_table import rows as table_rows_of_page
 from reports.pareto import front
+from reports.speed import speed_estimate
 
 SEEDS = (1, 2, 3)
 SHOWN = (
@@ -165,7 +168,53 @@ def test_break_even_recomputed_by_hand(study: Path) -> None:
     assert int8 == pytest.approx(0.120 / 0.051, rel=1e-9)
 
 
-@pytest.mark.parametrize(("seeds", "utterances"), [(1, 12), (2, 31), (3, 12), (3, 31), (5, 12)])
+def test_each_network_is_held_against_its_own_dense_form(tmp_path: Path) -> None:
+    """Two sizes: int8, theory and the break-even line of the smaller one know nothing of the larger one."""
+    large = StudyFiles(tmp_path, audio=0)
+    large.write([Arm("dense-continued", 0.0, 0.12), Arm("large-s70", 0.1, 0.06, "16x1", 0.7)])
+    small = StudyFiles(tmp_path, audio=0, hidden=32, number=large.number)
+    small.write([Arm("small-dense", 0.05, 0.06), Arm("small-s50", 0.2, 0.05, "16x1", 0.5)])
+    analysis = analyse(load_study(tmp_path))
+    assert analysis.dense == {
+        "dense-continued": "dense-continued", "large-s70": "dense-continued",
+        "small-dense": "small-dense", "small-s50": "small-dense",
+    }  # fmt: skip
+    points = break_even(analysis).set_index(["arm", "format"])
+    assert points.loc[("small-s50", "int8"), "speedup"] == pytest.approx(0.06 / 0.05)
+    assert points.loc[("large-s70", "int8"), "speedup"] == pytest.approx(2.0)
+    assert set(points["structure"]) == {"16x1, 64 units", "16x1, 32 units"}
+    parts = records(tmp_path, "small-dense")[0]["timing"]["parts_us"]
+    left = 1 - parts["gru"] / sum(parts.values()) * records(tmp_path, "small-s50")[0]["metrics"]["sparsity.achieved"]
+    assert analysis.value("small-s50", "speed.theory") == pytest.approx(1 / left)
+
+
+def test_an_unstable_int8_timing_is_said_of_that_figure_alone(tmp_path: Path) -> None:
+    root = StudyFiles(tmp_path, audio=0).write([ARMS[0], ARMS[4]])
+    edit_record(folder_of(root, ARMS[4].name), lambda r: r["tags"].update({"lanewise.timing_verdict_int8": "unstable"}))
+    analysis = analyse(load_study(root))
+    columns = [column.key for column in analysis.columns]
+    row = next(row for row in table_rows_of_page(analysis) if row["arm"] == ARMS[4].name)
+    shift = columns.index(analysis.primary) < columns.index("speed.rtf")  # the difference has a cell of its own
+    notes = {key: row["cells"][place + shift].note for place, key in enumerate(columns) if key.startswith("speed.")}
+    assert {key for key, note in notes.items() if "not stable" in note} == {"speed.rtf_int8"}
+    stable = break_even(analysis).set_index("format")["stable"]
+    assert (stable["f32"], stable["int8"]) == (True, False)
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_speed_intervals_of_few_trials_cover_what_they_promise(trials: int) -> None:
+    rng = np.random.default_rng(trials)
+    covered = 0
+    for _ in range(1500):
+        samples = {("a", str(i), "model"): 10 + rng.normal(0, 0.2, 21) for i in range(trials)}
+        values = {str(i): float(np.median(samples["a", str(i), "model"])) for i in range(trials)}
+        timed: Any = SimpleNamespace(values=lambda arm, key, v=values: list(v.items()), samples=samples)
+        found = speed_estimate(timed, "a", "speed.rtf")
+        covered += found.ci_low <= 10 <= found.ci_high
+    assert 0.93 <= covered / 1500 <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "utterances"), [(1, 5), (1, 12), (2, 31), (3, 12), (3, 31), (5, 12)])
 def test_intervals_of_arms_and_differences_cover_what_they_promise(seeds: int, utterances: int) -> None:
     """Synthetic studies of the sizes in use. With three seeds and more the truth is that of all training runs; with
     fewer it is that of these models over all utterances."""

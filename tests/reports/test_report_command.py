@@ -73,5 +73,7 @@ def test_report_from_mlflow_equals_report_from_disk(
     assert lanewise(monkeypatch, "synthetic", "--tracking-uri", uri, "--out", "from-mlflow") == 0
     for name in ("table.csv", "table.md", "table.tex"):
         assert (here / "from-mlflow" / name).read_bytes() == (root / "report" / name).read_bytes()
+    page = (here / "from-mlflow" / "report.html").read_text(encoding="utf-8")
+    assert f"lanewise report synthetic --tracking-uri {uri} --out from-mlflow" in page
     assert lanewise(monkeypatch, "absent", "--tracking-uri", uri, "--out", "x") == 2
     assert "no experiment 'absent'" in capsys.readouterr().err

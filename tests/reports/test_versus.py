@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles, edit_record, folder_of
 
 from bench.cli.main import main
+from reports.columns import quality_columns
+from reports.compare import OVER_SEEDS, unpaired
 from reports.side import keep, read_side
+from reports.tasks import task_of
 from reports.versus import slower
 
 DENSE, SIMD = ARMS[0], ARMS[4]
@@ -107,9 +110,29 @@ def test_other_seeds_and_hosts_are_said(tmp_path: Path, compare: Any) -> None:
     root = study(tmp_path / "runs" / "new", [DENSE, Arm("simd-8x1-s70", 0.01, 0.056, "8x1", 0.7, "group", seeds=(2,))])
     edit_record(folder_of(root, "simd-8x1-s70"), lambda record: record["timing"].update(cpu="another"))
     _, out, _ = compare("old", "new")
-    assert "seeds differ: paired by utterance" in out
+    assert "seeds differ, over utterances, this model only" in out
     assert "speed.vs_dense" in out
     assert "hosts differ" in out
+
+
+def test_sides_without_a_common_seed_differ_by_their_seeds() -> None:
+    """Equal populations whose seeds differ by a margin: paired by utterance, nearly every comparison found a loss."""
+    rng = np.random.default_rng(4)
+    column = quality_columns(task_of("vocoder"))[0]
+    clips = rng.normal(4, 0.3, 20)
+    called = 0
+    for _ in range(400):
+        sides = [
+            {str(first + seed): {f"u{i}": float(clip + shift + rng.normal(0, 0.005)) for i, clip in enumerate(clips)}
+             for seed, shift in enumerate(rng.normal(0, 0.02, 3))}
+            for first in (1, 4)
+        ]  # fmt: skip
+        found = unpaired(sides[0], sides[1], "b", "a", column, 0.02)
+        assert found.basis == OVER_SEEDS
+        called += found.significant
+    assert called / 400 < 0.08
+    few = {"9": {f"u{i}": None if i else 1.0 for i in range(20)}}
+    assert unpaired(few, sides[0], "b", "a", column, 0.02).verdict == "open"
 
 
 def test_an_enhancer_loses_where_si_sdr_falls(tmp_path: Path, compare: Any) -> None:

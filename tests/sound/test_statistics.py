@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import LanewiseError
-from bench.measure.statistics import arm_difference, bootstrap_means, mean_interval, paired_difference, seed_interval
+from bench.measure.statistics import (
+    arm_difference,
+    bootstrap_means,
+    mean_interval,
+    paired_difference,
+    seed_interval,
+    welch_interval,
+)
 
 
 @pytest.mark.parametrize("n", [8, 30])
@@ -18,7 +25,22 @@ def test_bootstrap_covers_what_it_says(n: int, skewed: bool) -> None:
     for trial in range(trials):
         values = rng.exponential(1.0, n) if skewed else rng.normal(1.0, 2.0, n)
         hits += not mean_interval(values.tolist(), resamples=1000, seed=trial).excludes(1.0)
-    assert (0.85 if skewed else 0.91) < hits / trials < 0.98
+    assert (0.87 if skewed and n == 8 else 0.9) < hits / trials < 0.97  # eight exponential values: 0.89 at best
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_values_have_an_interval_that_covers(n: int) -> None:
+    rng = np.random.default_rng(n)
+    hits = sum(not mean_interval(rng.normal(1.0, 2.0, n).tolist()).excludes(1.0) for _ in range(2000))
+    assert 0.935 < hits / 2000 < 0.965
+
+
+@pytest.mark.parametrize(("sizes", "spreads"), [((3, 3), (1, 1)), ((3, 5), (1, 3)), ((5, 5), (1, 0.2))])
+def test_welch_covers_what_it_says(sizes: tuple[int, int], spreads: tuple[float, float]) -> None:
+    rng = np.random.default_rng(2)
+    sides = [(rng.normal(1, spread, (2000, n))) for n, spread in zip(sizes, spreads, strict=True)]
+    hits = sum(not welch_interval(a.tolist(), b.tolist()).excludes(0) for a, b in zip(*sides, strict=True))
+    assert 0.93 < hits / 2000 < 0.975
 
 
 def test_t_interval_over_three_seeds_covers_95_percent() -> None:
@@ -49,7 +71,8 @@ def test_mean_interval_holds_the_mean_and_counts(values: list[float | None]) -> 
     else:
         assert interval.low is not None
         assert interval.high is not None
-        assert min(found) - 1e-6 <= interval.low <= interval.high <= max(found) + 1e-6
+        assert interval.low <= interval.high
+        assert len(found) < 6 or min(found) - 1e-6 <= interval.low <= interval.high <= max(found) + 1e-6
     assert mean_interval(values, resamples=200) == interval
 
 
