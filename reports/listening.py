@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,12 @@ class Choice:
 
 def systems(analysis: Analysis) -> list[str]:
     """References, dense-continued, then arms by NLL, as far as they have audio; at most `MOST_SYSTEMS`."""
+    return _with_audio(analysis)[:MOST_SYSTEMS]
+
+
+def _with_audio(analysis: Analysis) -> list[str]:
     heard = set(analysis.study.audio["arm"])
-    return [name for name in (*analysis.references, *analysis.arms) if name in heard][:MOST_SYSTEMS]
+    return [name for name in (*analysis.references, *analysis.arms) if name in heard]
 
 
 def audio_of(analysis: Analysis, system: str, utterance: str) -> Path | None:
@@ -51,22 +56,38 @@ def choose(analysis: Analysis, metric: str | None = None, most: int = 3) -> list
     metric : quality metric that ranks them; the primary one by default
     """
     key = metric or analysis.primary
-    names = systems(analysis)
-    audio = analysis.study.audio
-    counts = audio[audio["arm"].isin(names)].groupby("utterance")["arm"].nunique()
-    if counts.empty:
-        return []
-    candidates = sorted(counts[counts == counts.max()].index)
+    candidates = _candidates(analysis)
     found = losses(analysis, key)
-    ranked = sorted((name for name in candidates if name in found), key=lambda name: (-found[name], name))
+    ranked = _by_loss(candidates, found)
     if len(ranked) < 3:
         return [Choice(name, "stored utterance") for name in candidates[:most]]
     column = analysis.column(key)
-    word = "" if column is None else column.label.partition(",")[0]
-    told = [(ranked[0], "largest"), (ranked[len(ranked) // 2], "median"), (ranked[-1], "smallest")]
-    chosen = [Choice(name, f"{what} loss, {word} {found[name]:+.3f}") for name, what in told]
-    others = [name for name in ranked if name not in {name for name, _ in told}]
-    return chosen + [Choice(name, f"loss, {word} {found[name]:+.3f}") for name in others[: max(0, most - 3)]]
+    told = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+    others = [name for name in ranked if name not in told]
+    whys = _whys(ranked, found, "" if column is None else column.label)
+    return [Choice(name, whys[name]) for name in told + others[: max(0, most - 3)]]
+
+
+def _candidates(analysis: Analysis) -> list[str]:
+    """The utterances that the most systems have audio of, by name."""
+    audio = analysis.study.audio
+    counts = audio[audio["arm"].isin(systems(analysis))].groupby("utterance")["arm"].nunique()
+    return sorted(counts[counts == counts.max()].index)
+
+
+def _by_loss(candidates: list[str], found: Mapping[str, float]) -> list[str]:
+    return sorted((name for name in candidates if name in found), key=lambda name: (-found[name], name))
+
+
+def _whys(ranked: list[str], found: Mapping[str, float], label: str) -> dict[str, str]:
+    """What the loss says of each utterance with audio: its place among them, and among all that were scored."""
+    roles = {len(ranked) // 2: "median", len(ranked) - 1: "smallest", 0: "largest"}
+    whys = {}
+    for place, name in enumerate(ranked):
+        what = f"{roles[place]} loss of the {len(ranked)} with audio" if place in roles else "loss"
+        rank = 1 + sum(loss > found[name] for loss in found.values())
+        whys[name] = f"{what} (rank {rank} of {len(found)}), {label.partition(',')[0]} {found[name]:+.3f}"
+    return whys
 
 
 def losses(analysis: Analysis, key: str) -> dict[str, float]:
@@ -119,22 +140,25 @@ class Player:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance of the listening page; `losses` by metric label, for ranking the rows."""
+    """One utterance of the listening page; `losses` and what they say by metric label, for ranking the rows."""
 
     choice: Choice
     players: tuple[Player, ...]
     losses: dict[str, float]
+    whys: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Page:
-    """All rows, their clips in base64, the systems, the metrics that rows can be ranked by, and what did not fit."""
+    """All rows, their clips in base64, the systems, the metrics that rows can be ranked by, and what did not fit:
+    utterances (`dropped`) and systems (`unheard`)."""
 
     rows: tuple[Row, ...]
     clips: tuple[str, ...]
     systems: tuple[str, ...]
     metrics: tuple[str, ...]
     dropped: tuple[str, ...]
+    unheard: tuple[str, ...]
 
 
 def page(analysis: Analysis) -> Page:
@@ -142,6 +166,8 @@ def page(analysis: Analysis) -> Page:
     names = systems(analysis)
     ranked_by = {c.label: losses(analysis, c.key) for c in analysis.columns if _ranks(c.key) and not c.minor}
     ranked_by = {label: found for label, found in ranked_by.items() if found}
+    candidates = _candidates(analysis)
+    whys = {label: _whys(_by_loss(candidates, found), found, label) for label, found in ranked_by.items()}
     rows: list[Row] = []
     clips: list[str] = []
     dropped: list[str] = []
@@ -159,8 +185,9 @@ def page(analysis: Analysis) -> Page:
         clips += encoded.values()
         players = tuple(Player(name, places.get(name), round(gains.get(name, 0.0), 2)) for name in names)
         mine = {label: found[choice.utterance] for label, found in ranked_by.items() if choice.utterance in found}
-        rows.append(Row(choice, players, mine))
-    return Page(tuple(rows), tuple(clips), tuple(names), tuple(ranked_by), tuple(dropped))
+        rows.append(Row(choice, players, mine, {label: whys[label][choice.utterance] for label in mine}))
+    unheard = _with_audio(analysis)[MOST_SYSTEMS:]
+    return Page(tuple(rows), tuple(clips), tuple(names), tuple(ranked_by), tuple(dropped), tuple(unheard))
 
 
 def _ranks(key: str) -> bool:

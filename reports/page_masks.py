@@ -9,26 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.analysis import Analysis
-from reports.histories import History, histories
+from reports.histories import SNAPSHOTS_FILE, History, histories
 
 BUDGET_BYTES = 6_000_000
-"""Of encoded images; arms beyond it are left out."""
+"""Of encoded images; arms beyond it are left out, as are those beyond `histories.MOST_ARMS`."""
 
 
 def arms(analysis: Analysis) -> tuple[list[dict[str, Any]], list[str]]:
-    """What the page needs of each arm's matrix, and the arms that did not fit."""
+    """What the page needs of each arm's matrix, and the arms that have snapshots but no place."""
     shown: list[dict[str, Any]] = []
-    dropped: list[str] = []
     used = 0
     for history in histories(analysis):
         images = [png(kept) for kept in history.kept]
         size = sum(map(len, images))
         if used + size > BUDGET_BYTES:
-            dropped.append(history.arm)
             continue
         used += size
         shown.append(_arm(history, images))
-    return shown, dropped
+    told = {matrix["arm"] for matrix in shown}
+    return shown, [arm for arm in analysis.arms if arm not in told and _has_history(analysis, arm)]
+
+
+def _has_history(analysis: Analysis, arm: str) -> bool:
+    kept = arm in analysis.study.snapshots and (analysis.study.folder(arm) / SNAPSHOTS_FILE).is_file()
+    return kept and analysis.is_pruned(arm)
 
 
 def _arm(history: History, images: list[bytes]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ Statistics, 3rd ed., section 3.2), interpolated between the two pairs of them th
 
 A ratio's interval follows from the widths of those of its sides on the log scale (as in Price and Bonett, Journal of
 Statistical Computation and Simulation 72, 2002): it covers 92.5 to 97 % from fifteen samples on, up to 98 at six. The
-corners of both would cover 99 %, the sum of squares of each side's own arms (MOVER) 97 to 98 at fifteen. All this covers
-sampling within one process on one host, nothing else; with three or more seeds, Student's t over the trials takes its
-place, and Welch's interval of two such figures on the log scale.
+corners of both would cover 99 %, the sum of squares of each side's own arms (MOVER) 97 to 98 at fifteen.
+
+All this covers sampling within one process on one host, nothing else; with three or more seeds, Student's t over the
+trials takes its place, and Welch's interval of two such figures on the log scale.
 """
 
 import math

@@ -5,6 +5,7 @@
   if (!list) return;
   const clips = JSON.parse(document.getElementById("clips").textContent);
   const FADE_S = 0.008, RATE = 16000, WINDOW = 512, FLOOR_DB = -80;
+  const OWN_SPACE = "[type=checkbox], button:not([aria-pressed=true])";  // where space already does something
   let context = null;
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -90,11 +91,11 @@
           player.querySelector("output").textContent = event.target.value;
         });
       }
-      section.addEventListener("keydown", (event) => {
-        if (event.target.matches("input, select, textarea")) return;
-        const shown = this.playable.filter((player) => !player.hidden).sort((a, b) => a.style.order - b.style.order);
+      section.addEventListener("keydown", (event) => {  // a click on a spectrogram focuses the section itself
+        if (event.ctrlKey || event.altKey || event.metaKey) return;
+        const shown = [...section.querySelectorAll(".player[data-clip]:not([hidden])")];
         if (/^[1-9]$/.test(event.key) && shown[event.key - 1]) this.pick(shown[event.key - 1]);
-        else if (event.key === " ") this.toggle();
+        else if (event.key === " " && !event.target.matches(OWN_SPACE)) this.toggle();
         else return;
         event.preventDefault();
       });
@@ -223,41 +224,52 @@
   // Which utterances lose most, in the metric of one's choice.
   const select = document.getElementById("rank-by");
   select.addEventListener("change", () => {
-    const lossOf = (row) => JSON.parse(row.section.dataset.losses)[select.value];
-    const known = rows.filter((row) => lossOf(row) !== undefined).sort((a, b) => lossOf(b) - lossOf(a));
-    known.forEach((row, place) => {
-      const what = place === 0 ? "largest loss" : place === known.length - 1 ? "smallest loss" : place === known.length >> 1 ? "median loss" : "loss";
-      row.section.querySelector(".why").textContent = `${what}, ${select.value.split(",")[0]} ${lossOf(row).toFixed(3)}`;
+    const lossOf = (row) => JSON.parse(row.section.dataset.losses)[select.value] ?? -Infinity;
+    for (const row of [...rows].sort((a, b) => lossOf(b) - lossOf(a))) {
+      row.section.querySelector(".why").textContent = JSON.parse(row.section.dataset.whys)[select.value] ?? "no score";
       list.append(row.section);
-    });
+    }
   });
 
   // Which systems are shown.
-  for (const box of document.querySelectorAll("input.which")) {
+  const boxes = document.querySelectorAll("input.which");
+  for (const box of boxes) {
     box.addEventListener("change", () => {
       for (const row of rows) for (const player of row.players) if (player.dataset.system === box.value) player.hidden = !box.checked;
     });
   }
 
-  // Blind mode: other letters and another order in every row; names come back when it ends.
-  const names = new Map();
+  // Blind mode: a new ballot, with other letters and another order in every row; names come back when it ends. The order
+  // is that of the document, since it is also what the tab key and screen readers follow.
+  const names = new Map(rows.flatMap((row) => row.players).map((player) => [player, player.querySelector(".name").textContent]));
+  const shuffled = (items) => {
+    const order = [...items];
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = crypto.getRandomValues(new Uint32Array(1))[0] % (i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+  };
+  const forget = (player) => {
+    delete player.dataset.score;
+    player.querySelector(".score").value = 50;
+    player.querySelector("output").textContent = "not rated";
+  };
+  const ballot = document.getElementById("ballot");
   document.getElementById("blind").addEventListener("change", (event) => {
-    page.classList.toggle("blind", event.target.checked);
+    const blind = event.target.checked;
+    page.classList.toggle("blind", blind);
+    for (const box of boxes) box.disabled = blind;  // hiding a system would tell its letter
+    if (blind) ballot.hidden = true;
     for (const row of rows) {
-      const order = [...row.playable];
-      if (event.target.checked) {
-        for (let i = order.length - 1; i > 0; i--) {
-          const j = crypto.getRandomValues(new Uint32Array(1))[0] % (i + 1);
-          [order[i], order[j]] = [order[j], order[i]];
-        }
-      }
+      const order = blind ? shuffled(row.playable.filter((player) => !player.hidden)) : row.players;
       order.forEach((player, place) => {
-        const label = player.querySelector(".name");
-        if (!names.has(player)) names.set(player, label.textContent);
-        player.style.order = event.target.checked ? place : "";
-        label.textContent = event.target.checked ? String.fromCharCode(65 + place) : names.get(player);
+        player.querySelector(".name").textContent = blind ? String.fromCharCode(65 + place) : names.get(player);
+        player.parentElement.append(player);
       });
-      if (event.target.checked) row.pick(order[0]);
+      if (!blind) continue;
+      row.playable.forEach(forget);
+      row.pick(order[0]);
     }
   });
 
@@ -267,11 +279,11 @@
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   document.getElementById("votes").addEventListener("click", () => {
-    const csv = (hidden) => rows.flatMap((row) => row.playable.filter((player) => player.dataset.score !== undefined).map((player) => [
-      row.section.dataset.name, hidden ? "(blind)" : names.get(player) ?? player.querySelector(".name").textContent,
-      player.dataset.shown, player.dataset.score,
+    const rated = (row) => row.playable.filter((player) => player.dataset.score !== undefined)
+      .sort((a, b) => a.dataset.shown.localeCompare(b.dataset.shown));  // any other order would tell who is who
+    const csv = (hidden) => rows.flatMap((row) => rated(row).map((player) => [
+      row.section.dataset.name, hidden ? "(blind)" : names.get(player), player.dataset.shown, player.dataset.score,
     ])).reduce((text, vote) => text + vote.map(cell).join(",") + "\n", "utterance,system,shown_as,score\n");
-    const ballot = document.getElementById("ballot");
     ballot.hidden = false;
     ballot.value = csv(page.classList.contains("blind"));
     const link = document.createElement("a");

@@ -54,6 +54,8 @@
   const show = (point, x, y) => {
     hide();
     tip.textContent = arms[point.dataset.arm];
+    tip.classList.toggle("long", tip.textContent.split("\n").length > 24);
+    tip.style.left = tip.style.top = "0";  // where it stood must not narrow it while it is measured
     tip.hidden = false;
     const box = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - box.width - 8))}px`;

@@ -20,6 +20,7 @@ from reports.analysis import analyse
 from reports.levels import CEILING, active_level_db, matching_gains_db
 from reports.listening import choose, losses, page
 from reports.loader import load_study
+from reports.page import render
 
 SHOWN = (ARMS[0], ARMS[4], ARMS[6])
 
@@ -65,11 +66,32 @@ def test_rows_are_worst_median_best_in_the_metric_of_choice(study: Path) -> None
         stored = sorted((f"conf-{i:02d}" for i in range(4)), key=lambda name: -found[name])
         chosen = choose(analysis, key)
         assert [choice.utterance for choice in chosen] == [stored[0], stored[2], stored[3]]
-        assert chosen[0].why.startswith("largest loss")
+        ranks = [1 + sorted(found.values(), reverse=True).index(found[choice.utterance]) for choice in chosen]
+        assert len(found) == 12
+        assert ranks != [1, 2, 4], "those with audio are not all that were scored"
+        for choice, rank, what in zip(chosen, ranks, ("largest", "median", "smallest"), strict=True):
+            assert choice.why.startswith(f"{what} loss of the 4 with audio (rank {rank} of 12), ")
     rows = page(analysis).rows
     assert len(rows) == 4
     assert {player.system for player in rows[0].players} >= {"recording", "dense-continued", "simd-8x1-s70"}
-    assert "NLL, bit/sample" in rows[0].losses
+    by_label = {column.label: losses(analysis, column.key) for column in analysis.columns}
+    assert len(rows[0].losses) > 5
+    for label in rows[0].losses:
+        mine = sorted(rows, key=lambda row: -row.losses[label])
+        assert [row.whys[label].split()[0] for row in mine] == ["largest", "loss", "median", "smallest"]
+        for row in mine:
+            rank = 1 + sum(loss > row.losses[label] for loss in by_label[label].values())
+            assert f"(rank {rank} of 12), {label.split(',')[0]} {row.losses[label]:+.3f}" in row.whys[label]
+
+
+def test_the_page_names_what_it_has_no_place_for(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.listening.MOST_SYSTEMS", 4)
+    monkeypatch.setattr("reports.histories.MOST_ARMS", 1)
+    drawn = tmp_path / "masks.svg"
+    drawn.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>', encoding="utf-8")
+    text = render(analyse(load_study(study)), {"masks": drawn})
+    assert "Not shown: 2 more systems with audio (simd-8x1-s70, simd-16x1-s90)." in text
+    assert "Not shown: 1 more of the pruned arms (simd-16x1-s90)." in text
 
 
 def lanewise(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
