@@ -321,7 +321,9 @@ def _speed(analysis: Analysis, arm: str) -> str:
     if math.isnan(rtf.value):
         return "RTF not measured"
     known = not math.isnan(rtf.ci_low)
-    text = f"RTF {rtf.value:.4f}" + (f" (95 % interval {rtf.ci_low:.4f} to {rtf.ci_high:.4f})" if known else "")
+    digits = 4 if rtf.value >= 0.001 else 6
+    between = f" (95 % interval {rtf.ci_low:.{digits}f} to {rtf.ci_high:.{digits}f})" if known else ""
+    text = f"RTF {rtf.value:.{digits}f}{between}"
     ratio = analysis.estimates[arm, VS_DENSE]
     if not math.isnan(ratio.value):
         basis = f"; {ratio.basis}" if ratio.basis else ""

@@ -8,11 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from bench.errors import LanewiseError, UsageError
+from bench.measure.statistics import seed_interval
 from reports.analysis import analyse
 from reports.cli import report
+from reports.compare import mean_of
 from reports.headline import headline
 from reports.keeping import keep_study, texts
-from reports.loader import load_study
+from reports.loader import BASELINE, load_study
 from tests.reports.synthetic import ARMS, StudyFiles, edit_record, folder_of
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
@@ -96,6 +98,24 @@ def test_reference_results_are_those_of_their_records(kept: Path) -> None:
     readme = (kept / "README.md").read_text(encoding="utf-8")
     for tag in ("lanewise.git", "timing.cpu"):
         assert all(str(value)[:12] in readme for value in analysis.study.trials[tag].dropna().unique()), tag
+
+
+def test_two_runs_of_paper_fast_agree_and_decide_together() -> None:
+    """Another dense training, other seeds: the intervals overlap, and six seeds say what three left open."""
+    runs = [analyse(load_study(REFERENCE / name)) for name in ("paper-fast", "paper-fast-again")]
+    readme = (REFERENCE / "paper-fast-again" / "README.md").read_text(encoding="utf-8")
+    pruned = [arm for arm in runs[1].arms if runs[1].is_pruned(arm)]
+    assert len(pruned) == 2
+    for arm in pruned:
+        first, again = (run.differences[arm, run.primary] for run in runs)
+        assert max(first.ci_low, again.ci_low) <= min(first.ci_high, again.ci_high), arm
+        losses = []
+        for run in runs:
+            ours, dense = run.scores[arm, run.primary], run.scores[BASELINE, run.primary]
+            losses += [mean_of({seed: ours[seed]}) - mean_of({seed: dense[seed]}) for seed in sorted(ours)]
+        both = seed_interval(losses)
+        assert both.mean is not None
+        assert f"{both.mean:+.4f} ({both.low:.4f} to {both.high:.4f})" in readme, arm
 
 
 def test_there_are_reference_results() -> None:
