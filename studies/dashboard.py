@@ -94,7 +94,7 @@ def plan_servers(folder: StudyFolder, port: int) -> tuple[list[tuple[str, str]],
         url = f"http://{HOST}:{_free(port + 1)}"
         command_line = (optuna_dashboard, folder.storage_url(), "--host", HOST, "--port", str(port + 1), "--quiet")
         servers.append(Server("optuna-dashboard", command_line, url, environment, folder.root / "optuna-dashboard.log"))
-        shown.append(("Optuna", f"{url}/dashboard"))
+        shown.append((f"Optuna, {study.name}", f"{url}/dashboard/{_optuna_place(study.name, folder.storage_url())}"))
     else:
         say("optuna-dashboard is not installed (pip install 'lanewise[dashboard]'); showing MLflow alone")
     return shown, servers
@@ -115,6 +115,16 @@ def _pages(store: str, url: str, study: "Study", folder: StudyFolder) -> list[tu
     pages = {"trials": view_path(experiment), "charts": view_path(experiment, charts=True)}
     pages["the study itself"] = f"/#/experiments/{experiment}/runs/{parent}"
     return [(f"MLflow, {study.name}, {what}", url.rstrip("/") + path) for what, path in pages.items()]
+
+
+def _optuna_place(name: str, storage: str) -> str:
+    """Return where optuna-dashboard shows the study; empty, its list of studies, where the database has none."""
+    import optuna
+
+    try:
+        return f"studies/{optuna.storages.get_storage(storage).get_study_id_from_name(name)}"
+    except KeyError:
+        return ""
 
 
 def _free(port: int) -> int:

@@ -1,6 +1,7 @@
 """The commands `sweep` and `dashboard` as a user meets them: output, exit codes, stores (trials are light)."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,4 @@ def test_dashboard_answers(lanewise: Callable[..., tuple[int, str, str]], study_
     assert code == 0, err
     assert f"tiny, trials: http://127.0.0.1:{port}/#/experiments/" in err
     assert "viewStateShareKey=lanewise&compareRunsMode=CHART" in err
+    assert re.search(rf"Optuna, tiny: http://127.0.0.1:{port + 1}/dashboard/studies/\d+", err)
