@@ -145,6 +145,19 @@ def test_page_needs_nothing_from_outside(report: Path) -> None:
     assert report.stat().st_size < 20_000_000
 
 
+def test_a_page_of_two_thousand_trials_stays_below_40_mb(tmp_path: Path) -> None:
+    sizes = []
+    for arms in (30, 90):
+        root = tmp_path / str(arms)
+        StudyFiles(root, utterances=31, audio=1, hidden=32).write(
+            [ARMS[0], *(Arm(f"arm-{i:04d}", 0.01 + i / 500, 0.05, "16x1", 0.7) for i in range(arms - 1))]
+        )
+        sizes.append(build_report(root).stat().st_size)
+    growth = (sizes[1] - sizes[0]) / 60
+    assert growth > 0
+    assert sizes[1] + growth * (2000 - 90) < 40e6
+
+
 def test_same_study_gives_the_same_bytes(study: Path, report: Path, tmp_path: Path) -> None:
     again = make_report(study, tmp_path / "again", pdf=True).page.parent
     files = sorted(path.relative_to(again) for path in again.rglob("*.*") if path.suffix != ".pdf")
