@@ -1,7 +1,11 @@
 #include "isa.hpp"
 
+#include "ahead.hpp"
 #include "error.hpp"
 
+#ifdef LANEWISE_X86
+#include <cpuid.h>
+#endif
 #if defined(LANEWISE_ARM64) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -33,6 +37,21 @@ namespace neondot {
 extern const Kernels kernels;
 }
 #endif
+
+bool asks_ahead() {
+#ifdef LANEWISE_X86
+    static const bool is_zen_4_or_3 = [] {
+        unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+        __get_cpuid(0, &eax, &ebx, &ecx, &edx);
+        const bool is_amd = ebx == signature_AMD_ebx;
+        __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+        return is_amd && ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) == 0x19;
+    }();
+    return !is_zen_4_or_3;
+#else
+    return true;
+#endif
+}
 
 const std::vector<Isa>& built_isas() {
     static const std::vector<Isa> isas{

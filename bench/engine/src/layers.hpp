@@ -1,6 +1,7 @@
 // Everything outside the matrix products: gates, activations, and of the vocoder sampling and filter bank.
 #pragma once
 
+#include "ahead.hpp"
 #include "kernels.hpp"
 #include "math.hpp"
 
@@ -248,10 +249,10 @@ template <bool Far> std::uint64_t read_at(const char* p, std::size_t bytes) {
 
 // Lines of what a core's own cache cannot hold are asked for 2 KB ahead: 1.5 to 6 MB are then read in 2.05 cycles a
 // line instead of 2.2 to 2.6 (Zen 5, 512- and 256-bit loads; 1 KB and 4 KB ahead are equal). Up to 1.25 MB it costs up
-// to a sixth.
+// to a sixth. Not on every CPU: see asks_ahead.
 inline std::uint64_t read(const void* buffer, std::size_t bytes) {
     const char* p = static_cast<const char*>(buffer);
-    return bytes > 5 << 18 ? read_at<true>(p, bytes) : read_at<false>(p, bytes);
+    return bytes > 5 << 18 && asks_ahead() ? read_at<true>(p, bytes) : read_at<false>(p, bytes);
 }
 
 } // namespace lanewise::LANEWISE_ISA

@@ -1,6 +1,7 @@
 // Matrix-vector products, one per layout of matrix.hpp.
 #pragma once
 
+#include "ahead.hpp"
 #include "matrix.hpp"
 #include "simd.hpp"
 
@@ -20,7 +21,7 @@ constexpr int max_int(int a, int b) {
 // wait for inputs, not weights: no gain.
 LW_INLINE bool is_far(std::size_t floats) {
     constexpr std::size_t kOwnCacheBytes = 1 << 20;
-    return kLanes >= 8 && floats * sizeof(float) > kOwnCacheBytes;
+    return kLanes >= 8 && floats * sizeof(float) > kOwnCacheBytes && asks_ahead();
 }
 template <bool Far, int Floats> LW_INLINE void fetch_ahead(const float* w) {
     constexpr int kLine = 16, kAhead = 1024; // floats

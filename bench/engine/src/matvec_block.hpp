@@ -9,6 +9,10 @@ namespace lanewise::LANEWISE_ISA {
 // Weights that do not fit into L2 beside their inputs come from further away faster when asked for early: dense int8
 // and bf16 of H 1024 reached 0.82 of the read limit without and 1.0 with this (Zen 5); from L2 it costs up to a fifth.
 constexpr std::size_t kFarBytes = 3 << 18;
+
+LW_INLINE bool is_far_block(const MatrixView& m) {
+    return m.weight_bytes > kFarBytes && asks_ahead();
+}
 constexpr int kAheadBytes = 2048;
 
 // Asks for the line behind a load at w + offset.
@@ -74,7 +78,7 @@ template <typename Dot, bool kFar> void dense_words_at(const MatrixView& m, cons
 }
 
 template <typename Dot> void dense_words(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (m.weight_bytes > kFarBytes ? dense_words_at<Dot, true> : dense_words_at<Dot, false>)(m, x, y, scratch);
+    (is_far_block(m) ? dense_words_at<Dot, true> : dense_words_at<Dot, false>)(m, x, y, scratch);
 }
 
 // ---- tiles G x C ---------------------------------------------------------------------------------------------------
@@ -141,7 +145,7 @@ void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
 }
 
 template <typename Dot, int G, int C> void blocks(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (m.weight_bytes > kFarBytes ? blocks_at<Dot, G, C, true> : blocks_at<Dot, G, C, false>)(m, x, y, scratch);
+    (is_far_block(m) ? blocks_at<Dot, G, C, true> : blocks_at<Dot, G, C, false>)(m, x, y, scratch);
 }
 
 } // namespace lanewise::LANEWISE_ISA

@@ -63,7 +63,7 @@ template <int G, bool kFar> void columns_bf16_at(const MatrixView& m, const floa
 }
 
 template <int G> void columns_bf16(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (m.weight_bytes > kFarBytes ? columns_bf16_at<G, true> : columns_bf16_at<G, false>)(m, x, y, scratch);
+    (is_far_block(m) ? columns_bf16_at<G, true> : columns_bf16_at<G, false>)(m, x, y, scratch);
 }
 
 // Inputs are gathered, four to a word.

@@ -126,7 +126,7 @@ void columns_picked_at(const MatrixView& m, const float* x, float* y, float* scr
 inline void columns_picked(const MatrixView& m, const float* x, float* y, float* scratch) {
     constexpr MatVecFn kBy[2][2] = {{columns_picked_at<false, false>, columns_picked_at<false, true>},
                                     {columns_picked_at<true, false>, columns_picked_at<true, true>}};
-    kBy[m.cols <= kPages * kPage][m.weight_bytes > kFarBytes](m, x, y, scratch);
+    kBy[m.cols <= kPages * kPage][is_far_block(m)](m, x, y, scratch);
 }
 
 } // namespace lanewise::LANEWISE_ISA
