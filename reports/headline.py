@@ -209,8 +209,12 @@ def _memory(analysis: Analysis) -> Iterator[Sentence]:
 
 
 def smallest(analysis: Analysis, arm: str) -> tuple[float, Column] | None:
-    """An arm's smallest deployable size in bytes and the column that it is in; None where none is known."""
-    sizes = [c for c in analysis.columns if c.key.startswith("size.") and c.key not in NOT_DEPLOYABLE]
+    """An arm's smallest deployable size in bytes and the column that it is in; None where none is known.
+
+    Not that of a vocoder's int8 form: the arm's verdict is that of the form it was scored in.
+    """
+    left_out = (*NOT_DEPLOYABLE, "size.bytes_int8")
+    sizes = [c for c in analysis.columns if c.key.startswith("size.") and c.key not in left_out]
     known = [(analysis.value(arm, c.key), c) for c in sizes if not math.isnan(analysis.value(arm, c.key))]
     return min(known, key=lambda pair: pair[0], default=None)
 
@@ -327,7 +331,8 @@ def _speed(analysis: Analysis, arm: str) -> str:
     ratio = analysis.estimates[arm, VS_DENSE]
     if not math.isnan(ratio.value):
         basis = f"; {ratio.basis}" if ratio.basis else ""
-        between = f" (95 % interval {ratio.ci_low:.2f} to {ratio.ci_high:.2f}{basis})" if known else ""
+        between = f" (95 % interval {ratio.ci_low:.2f} to {ratio.ci_high:.2f}{basis})"
+        between = "" if math.isnan(ratio.ci_low) else between
         text += f", {ratio.value:.2f} times the speed of the dense engine{between}"
     return text + (", timing not stable" if arm in analysis.unstable else ", timing stable")
 

@@ -69,13 +69,16 @@ def histories(analysis: Analysis) -> list[History]:
     return list(islice(filter(None, (_history(analysis, arm) for arm in analysis.arms)), MOST_ARMS))
 
 
+def has_history(analysis: Analysis, arm: str) -> bool:
+    """Whether the arm was pruned and its snapshots are stored."""
+    kept = arm in analysis.study.snapshots and (analysis.study.folder(arm) / SNAPSHOTS_FILE).is_file()
+    return kept and analysis.is_pruned(arm)
+
+
 def _history(analysis: Analysis, arm: str) -> History | None:
-    if not analysis.is_pruned(arm):
+    if not has_history(analysis, arm):
         return None
-    facts = analysis.study.snapshots.get(arm)
-    folder = analysis.study.folder(arm)
-    if facts is None or not (folder / SNAPSHOTS_FILE).is_file():
-        return None
+    facts, folder = analysis.study.snapshots[arm], analysis.study.folder(arm)
     matrices: dict[str, dict[str, Any]] = facts["matrices"]
     matrix = shown({key: int(np.prod(found["shape"])) for key, found in matrices.items()})
     found = matrices[matrix]

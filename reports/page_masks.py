@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.analysis import Analysis
-from reports.histories import SNAPSHOTS_FILE, History, histories
+from reports.histories import History, has_history, histories
 
 BUDGET_BYTES = 6_000_000
 """Of encoded images; arms beyond it are left out, as are those beyond `histories.MOST_ARMS`."""
@@ -27,12 +27,7 @@ def arms(analysis: Analysis) -> tuple[list[dict[str, Any]], list[str]]:
         used += size
         shown.append(_arm(history, images))
     told = {matrix["arm"] for matrix in shown}
-    return shown, [arm for arm in analysis.arms if arm not in told and _has_history(analysis, arm)]
-
-
-def _has_history(analysis: Analysis, arm: str) -> bool:
-    kept = arm in analysis.study.snapshots and (analysis.study.folder(arm) / SNAPSHOTS_FILE).is_file()
-    return kept and analysis.is_pruned(arm)
+    return shown, [arm for arm in analysis.arms if arm not in told and has_history(analysis, arm)]
 
 
 def _arm(history: History, images: list[bytes]) -> dict[str, Any]:

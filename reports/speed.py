@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
-from bench.measure.statistics import FEWEST_SEEDS, seed_interval, t_quantile
+from bench.measure.statistics import FEWEST_SEEDS, seed_interval, t_quantile, welch_half
 from reports.compare import OVER_SEEDS, Estimate
 from reports.loader import BASELINE, Study
 
@@ -86,11 +86,7 @@ def ratio_of(above: Estimate, below: Estimate) -> Bounded:
         return ratio_interval(*((side.ci_low, side.value, side.ci_high) for side in sides))
     ratio = above.value / below.value
     errors = [(side.ci_high - side.ci_low) / 2 / t_quantile(side.n - 1, 0.975) / side.value for side in sides]
-    variance = sum(error**2 for error in errors)
-    if not variance:
-        return ratio, ratio, ratio
-    degrees = variance**2 / sum(error**4 / (side.n - 1) for error, side in zip(errors, sides, strict=True))
-    half = t_quantile(degrees, 0.975) * math.sqrt(variance)
+    half = welch_half([error**2 for error in errors], [side.n for side in sides])
     return ratio * math.exp(-half), ratio, ratio * math.exp(half)
 
 

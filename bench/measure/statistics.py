@@ -142,14 +142,21 @@ def seed_interval(seed_means: Sequence[float], confidence: float = CONFIDENCE) -
 def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Interval of mean(a) - mean(b) of independent seeds, two on each side at least (Welch, Biometrika 34, 1947)."""
     sides = [_finite(a), _finite(b)]
-    errors = [float(side.var(ddof=1)) / len(side) for side in sides]
-    mean, variance = float(sides[0].mean() - sides[1].mean()), sum(errors)
+    mean = float(sides[0].mean() - sides[1].mean())
     few = min(map(len, sides)) < FEWEST_SEEDS
-    half = 0.0
-    if variance:
-        degrees = variance**2 / sum(error**2 / (len(side) - 1) for error, side in zip(errors, sides, strict=True))
-        half = t_quantile(degrees, 0.5 + confidence / 2) * math.sqrt(variance)
+    half = welch_half(
+        [float(side.var(ddof=1)) / len(side) for side in sides], [len(side) for side in sides], confidence
+    )
     return Interval(mean, mean - half, mean + half, sum(map(len, sides)), 0, "seeds", few)
+
+
+def welch_half(variances: Sequence[float], counts: Sequence[int], confidence: float = CONFIDENCE) -> float:
+    """Half the width of the interval of a difference of independent means, from their squared standard errors."""
+    total = sum(variances)
+    if not total:
+        return 0.0
+    degrees = total**2 / sum(variance**2 / (n - 1) for variance, n in zip(variances, counts, strict=True))
+    return t_quantile(degrees, 0.5 + confidence / 2) * math.sqrt(total)
 
 
 def arm_difference(

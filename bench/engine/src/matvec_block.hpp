@@ -9,11 +9,11 @@ namespace lanewise::LANEWISE_ISA {
 // Weights that do not fit into L2 beside their inputs come from further away faster when asked for early: dense int8
 // and bf16 of H 1024 reached 0.82 of the read limit without and 1.0 with this (Zen 5); from L2 it costs up to a fifth.
 constexpr std::size_t kFarBytes = 3 << 18;
+constexpr int kAheadBytes = 2048;
 
 LW_INLINE bool is_far_block(const MatrixView& m) {
     return m.weight_bytes > kFarBytes && asks_ahead();
 }
-constexpr int kAheadBytes = 2048;
 
 // Asks for the line behind a load at w + offset.
 template <bool kFar> LW_INLINE void look_ahead(const unsigned char* w, int offset) {
