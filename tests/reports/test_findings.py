@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,14 @@ def test_arms_that_speed_does_not_tell_apart_are_all_named(tmp_path: Path) -> No
     lost = [Arm("a", 0.3, 0.0500, "8x1", 0.7), Arm("b", 0.3, 0.0501, "16x1", 0.7)]
     text = words(StudyFiles(tmp_path / "lost", audio=0).write([dense, *lost]))
     assert "not shown to differ from that of" in next(line for line in text.splitlines() if "smallest loss" in line)
+
+
+def test_the_smallest_vocoder_on_a_par_is_named_in_the_form_that_was_scored(tmp_path: Path) -> None:
+    root = StudyFiles(tmp_path, audio=0).write([Arm("dense-continued", 0.0, 0.12), Arm("a", 0.0, 0.05, "16x1", 0.7)])
+    for folder in sorted(root.glob("trials/*")):
+        edit_record(folder, lambda record: record["metrics"].update({"size.bytes_int8": 1000}))
+    said = r"The smallest file that is non-inferior is a's: [\d.]{4,} kB as size, 3\.\d times smaller"
+    assert re.search(said, words(root))
 
 
 def test_margins_come_from_the_study(copy: Path) -> None:
