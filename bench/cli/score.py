@@ -149,7 +149,7 @@ def _print_tables(paths: list[tuple[Path, Path]], scored: "list[PairScores]") ->
             what = "every metric" if len(keys) == len(pair.scores) else ", ".join(keys)
             console.print(f"missing: {pair.id}: {what}: {reason}", markup=False)
     if not single:
-        console.print(f"{len(paths)} pairs; intervals by bootstrap over clips. --json gives every clip.", markup=False)
+        console.print(f"{len(paths)} pairs; intervals over clips. --json gives every clip.", markup=False)
 
 
 def _list(context: click.Context, wanted: bool) -> None:

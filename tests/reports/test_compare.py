@@ -118,6 +118,15 @@ def test_marks_follow_the_direction() -> None:
     assert not_worse_than_best(tables(values, PESQ.key), ["low", "high"], PESQ) == {"high"}
 
 
+def test_every_clip_worse_is_not_shown_worse_where_one_clip_says_nearly_all() -> None:
+    """Eight clips: their interval knows of skewness, and reaches zero; of twelve no resample's mean would be better."""
+    for clips, shown in ((8, False), (12, True)):
+        rival = [0.01] * (clips - 1) + [1.0]
+        scores = tables({"best": [[0.0] * clips], "rival": [rival]})
+        assert (not_worse_than_best(scores, ["best", "rival"], NLL) == {"best"}) == shown
+        assert (difference(scores, "rival", "best", NLL).verdict == "worse") == shown
+
+
 def test_an_arm_that_cannot_be_compared_with_the_best_is_not_marked() -> None:
     scores = tables({"best": [[1.0] * 8], "few": [[1.1, *[None] * 7]]})
     assert not_worse_than_best(scores, ["best", "few"], NLL) == {"best"}

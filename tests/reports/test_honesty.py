@@ -214,7 +214,7 @@ def test_speed_intervals_of_few_trials_cover_what_they_promise(trials: int) -> N
     assert 0.93 <= covered / 1500 <= 0.97
 
 
-@pytest.mark.parametrize(("seeds", "utterances"), [(1, 5), (1, 12), (2, 31), (3, 12), (3, 31), (5, 12)])
+@pytest.mark.parametrize(("seeds", "utterances"), [(1, 5), (1, 8), (1, 12), (2, 8), (2, 31), (3, 12), (3, 31), (5, 12)])
 def test_intervals_of_arms_and_differences_cover_what_they_promise(seeds: int, utterances: int) -> None:
     """Synthetic studies of the sizes in use. With three seeds and more the truth is that of all training runs; with
     fewer it is that of these models over all utterances."""
