@@ -1,7 +1,7 @@
 """Comparison is statistics: paired differences with intervals, and verdicts that the intervals allow. Pure.
 
 Every difference is against one baseline arm, paired by seeds and utterance. With three or more common seeds the
-interval is Student's t on the paired seed means; with fewer it is a bootstrap over utterances and speaks of
+interval is Student's t on the paired seed means; with fewer it is over utterances and speaks of
 *this model only*. "On a par" means non-inferior within a margin fixed beforehand, not merely "not significant".
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bench.measure.statistics import (
+    FEWEST_RESAMPLED,
     FEWEST_SEEDS,
     Interval,
     arm_differences,
@@ -217,7 +218,7 @@ def _plainly_worse(scores: Scores, arm: str, best: str, column: Column) -> bool:
         for name, value in next(iter(ours.values())).items()
         if value is not None and other.get(name) is not None
     ]
-    return len(found) >= MIN_PAIRS and all(column.sign * (b - a) > 0 for a, b in found if b is not None)
+    return len(found) >= FEWEST_RESAMPLED and all(column.sign * (b - a) > 0 for a, b in found if b is not None)
 
 
 def mean_of(by_seed: BySeed) -> float:
