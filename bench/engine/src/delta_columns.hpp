@@ -38,12 +38,12 @@ inline std::size_t changed(std::size_t n, float threshold, const float* x, float
     return found;
 }
 
-// Of 256 bytes in a panel, as far as fetch_ahead looks: AVX2 takes 14.4 instead of 15.7 us a step of 384 units with
-// half of the columns left out (Zen 5), AVX-512 the same with and without.
+// Of 256 bytes in a panel, as far as fetch_ahead looks at most: AVX2 takes 14.4 instead of 15.7 us a step of 384 units
+// with half of the columns left out (Zen 5), AVX-512 the same with and without.
 constexpr std::size_t kColumnsAhead = 16;
 
 // One panel of P rows: y[0..rows) += its columns times what their inputs changed by.
-template <int P, bool Far>
+template <int P, Ahead kAhead>
 LW_INLINE void add_panel(const float* w, const std::uint32_t* column, const float* change, std::size_t n, float* y,
                          std::size_t rows) {
     constexpr int S = min_int(P, 8 * kLanes); // as in dense_panel
@@ -57,7 +57,7 @@ LW_INLINE void add_panel(const float* w, const std::uint32_t* column, const floa
             for (std::size_t u = 0; u < UN; ++u) {
                 const V by = splat(change[k + u]);
                 const float* at = w + column[k + u] * std::size_t{P};
-                if constexpr (Far) {
+                if constexpr (kAhead == Ahead::far) {
                     const float* ahead = w + column[k + u + kColumnsAhead] * std::size_t{P};
 #pragma GCC unroll 4
                     for (int line = 0; line < S; line += 16)
@@ -87,25 +87,23 @@ LW_INLINE void add_panel(const float* w, const std::uint32_t* column, const floa
     }
 }
 
-template <bool Far>
+template <Ahead kAhead>
 void add_panels(const float* w, std::size_t rows, std::size_t cols, const std::uint32_t* column, const float* change,
                 std::size_t n, float* y) {
     std::size_t row = 0;
     for (; row + kPanelRows <= rows; row += kPanelRows, w += kPanelRows * cols)
-        add_panel<kPanelRows, Far>(w, column, change, n, y + row, kPanelRows);
+        add_panel<kPanelRows, kAhead>(w, column, change, n, y + row, kPanelRows);
     for (; row < rows; row += kSmallPanelRows, w += kSmallPanelRows * cols) {
         const std::size_t left = rows - row;
-        add_panel<kSmallPanelRows, Far>(w, column, change, n, y + row, left < kSmallPanelRows ? left : kSmallPanelRows);
+        add_panel<kSmallPanelRows, kAhead>(w, column, change, n, y + row,
+                                           left < kSmallPanelRows ? left : kSmallPanelRows);
     }
 }
 
 // y (rows) += the listed columns of a dense layout of (rows, cols) times what their inputs changed by.
 inline void add_columns(const float* w, std::size_t rows, std::size_t cols, const std::uint32_t* column,
                         const float* change, std::size_t n, float* y) {
-    if (is_far(rows * cols))
-        add_panels<true>(w, rows, cols, column, change, n, y);
-    else
-        add_panels<false>(w, rows, cols, column, change, n, y);
+    with_ahead(ahead_of(rows * cols), [&](auto a) { add_panels<a.value>(w, rows, cols, column, change, n, y); });
 }
 
 } // namespace lanewise::LANEWISE_ISA

@@ -1,6 +1,6 @@
 #include "isa.hpp"
 
-#include "ahead.hpp"
+#include "core.hpp"
 #include "error.hpp"
 
 #ifdef LANEWISE_X86
@@ -38,19 +38,31 @@ extern const Kernels kernels;
 }
 #endif
 
-bool asks_ahead() {
+namespace {
+
+bool is_zen_4_or_3() {
 #ifdef LANEWISE_X86
-    static const bool is_zen_4_or_3 = [] {
+    static const bool found = [] {
         unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
         __get_cpuid(0, &eax, &ebx, &ecx, &edx);
         const bool is_amd = ebx == signature_AMD_ebx;
         __get_cpuid(1, &eax, &ebx, &ecx, &edx);
         return is_amd && ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) == 0x19;
     }();
-    return !is_zen_4_or_3;
+    return found;
 #else
-    return true;
+    return false;
 #endif
+}
+
+} // namespace
+
+Ahead ahead_beyond_l2() {
+    return is_zen_4_or_3() ? Ahead::two_lines : Ahead::far;
+}
+
+bool halves_512_bits() {
+    return is_zen_4_or_3();
 }
 
 const std::vector<Isa>& built_isas() {

@@ -8,6 +8,7 @@
 #include "matvec_block.hpp"
 #include "matvec_columns.hpp"
 #include "matvec_rows.hpp"
+#include "matvec_strips.hpp"
 #include "matvec_vnni.hpp"
 #include "peak.hpp"
 

@@ -1,7 +1,7 @@
 // Everything outside the matrix products: gates, activations, and of the vocoder sampling and filter bank.
 #pragma once
 
-#include "ahead.hpp"
+#include "core.hpp"
 #include "kernels.hpp"
 #include "math.hpp"
 
@@ -217,17 +217,17 @@ inline void tanh_array(std::size_t n, const float* x, float* y) {
     for_vectors(n, [&](std::size_t i, std::size_t lanes) { store_n(y + i, fast_tanh(load_n(x + i, lanes)), lanes); });
 }
 
-template <bool Far> std::uint64_t read_at(const char* p, std::size_t bytes) {
+template <Ahead kAhead> std::uint64_t read_at(const char* p, std::size_t bytes) {
     using Word = typename Simd<kLanes>::i32;
-    constexpr std::size_t kStep = 8 * sizeof(Word), kLine = 64, kAhead = 2048;
+    constexpr std::size_t kStep = 8 * sizeof(Word), kLine = 64;
     if (bytes < kStep) // with few weights, folding nothing for each of their lists would count
         return 0;
     Word acc[8] = {};
     for (std::size_t i = 0; i + kStep <= bytes; i += kStep) {
-        if constexpr (Far) {
+        if constexpr (kAhead != Ahead::none) {
 #pragma GCC unroll 8
             for (std::size_t line = 0; line < kStep; line += kLine)
-                __builtin_prefetch(p + i + line + kAhead);
+                __builtin_prefetch(p + i + line + ahead_bytes<kAhead>(2048));
         }
 #pragma GCC unroll 8
         for (int v = 0; v < 8; ++v) {
@@ -249,10 +249,11 @@ template <bool Far> std::uint64_t read_at(const char* p, std::size_t bytes) {
 
 // Lines of what a core's own cache cannot hold are asked for 2 KB ahead: 1.5 to 6 MB are then read in 2.05 cycles a
 // line instead of 2.2 to 2.6 (Zen 5, 512- and 256-bit loads; 1 KB and 4 KB ahead are equal). Up to 1.25 MB it costs up
-// to a sixth. Not on every CPU: see asks_ahead.
+// to a sixth. How far ahead depends on the CPU: core.hpp.
 inline std::uint64_t read(const void* buffer, std::size_t bytes) {
     const char* p = static_cast<const char*>(buffer);
-    return bytes > 5 << 18 && asks_ahead() ? read_at<true>(p, bytes) : read_at<false>(p, bytes);
+    const Ahead ahead = bytes > 5 << 18 ? ahead_beyond_l2() : Ahead::none;
+    return with_ahead(ahead, [&](auto a) { return read_at<a.value>(p, bytes); });
 }
 
 } // namespace lanewise::LANEWISE_ISA

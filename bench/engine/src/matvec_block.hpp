@@ -9,22 +9,21 @@ namespace lanewise::LANEWISE_ISA {
 // Weights that do not fit into L2 beside their inputs come from further away faster when asked for early: dense int8
 // and bf16 of H 1024 reached 0.82 of the read limit without and 1.0 with this (Zen 5); from L2 it costs up to a fifth.
 constexpr std::size_t kFarBytes = 3 << 18;
-constexpr int kAheadBytes = 2048;
 
-LW_INLINE bool is_far_block(const MatrixView& m) {
-    return m.weight_bytes > kFarBytes && asks_ahead();
+LW_INLINE Ahead ahead_of(const MatrixView& m) {
+    return m.weight_bytes > kFarBytes ? ahead_beyond_l2() : Ahead::none;
 }
 
 // Asks for the line behind a load at w + offset.
-template <bool kFar> LW_INLINE void look_ahead(const unsigned char* w, int offset) {
-    if (kFar && offset % 64 == 0)
-        __builtin_prefetch(w + offset + kAheadBytes);
+template <Ahead kAhead> LW_INLINE void look_ahead(const unsigned char* w, int offset) {
+    if (kAhead != Ahead::none && offset % 64 == 0)
+        __builtin_prefetch(w + offset + ahead_bytes<kAhead>(2048));
 }
 
 // ---- dense, bf16 and int8 ------------------------------------------------------------------------------------------
 
 // One panel of P rows, `chunks` words of the input.
-template <typename Dot, int P, bool kFar>
+template <typename Dot, int P, Ahead kAhead>
 LW_INLINE void dense_words_panel(const MatrixView& m, const unsigned char* w, std::size_t chunks, const Input& input,
                                  float* y, std::size_t first, std::size_t rows) {
     constexpr int S = min_int(P, 8 * kLanes); // rows at once: at most 8 accumulators
@@ -38,7 +37,7 @@ LW_INLINE void dense_words_panel(const MatrixView& m, const unsigned char* w, st
 #pragma GCC unroll 8
             for (int v = 0; v < NV; ++v) {
                 const auto words = load_words<kLanes>(at + 4 * (u * P + v * kLanes));
-                look_ahead<kFar>(at, 4 * (u * P + v * kLanes));
+                look_ahead<kAhead>(at, 4 * (u * P + v * kLanes));
                 sum[u][v] = Dot::template add<kLanes>(sum[u][v], words, x);
             }
         };
@@ -64,21 +63,22 @@ LW_INLINE void dense_words_panel(const MatrixView& m, const unsigned char* w, st
     }
 }
 
-template <typename Dot, bool kFar> void dense_words_at(const MatrixView& m, const float* x, float* y, float* scratch) {
+template <typename Dot, Ahead kAhead>
+void dense_words_at(const MatrixView& m, const float* x, float* y, float* scratch) {
     const Input input = Dot::prepare(x, m.cols, scratch);
     const auto* w = static_cast<const unsigned char*>(m.weights);
     const std::size_t chunks = (m.cols + Dot::kColumns - 1) / Dot::kColumns;
     std::size_t row = 0;
     for (; row + kPanelRows <= m.rows; row += kPanelRows, w += 4 * kPanelRows * chunks)
-        dense_words_panel<Dot, kPanelRows, kFar>(m, w, chunks, input, y + row, row, kPanelRows);
+        dense_words_panel<Dot, kPanelRows, kAhead>(m, w, chunks, input, y + row, row, kPanelRows);
     for (; row < m.rows; row += kSmallPanelRows, w += 4 * kSmallPanelRows * chunks) {
         const std::size_t left = m.rows - row < kSmallPanelRows ? m.rows - row : kSmallPanelRows;
-        dense_words_panel<Dot, kSmallPanelRows, kFar>(m, w, chunks, input, y + row, row, left);
+        dense_words_panel<Dot, kSmallPanelRows, kAhead>(m, w, chunks, input, y + row, row, left);
     }
 }
 
 template <typename Dot> void dense_words(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (is_far_block(m) ? dense_words_at<Dot, true> : dense_words_at<Dot, false>)(m, x, y, scratch);
+    with_ahead(ahead_of(m), [&](auto a) { dense_words_at<Dot, a.value>(m, x, y, scratch); });
 }
 
 // ---- tiles G x C ---------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ LW_INLINE void store_strip(const MatrixView& m, std::size_t row, std::size_t row
     }
 }
 
-template <typename Dot, int G, int C, bool kFar>
+template <typename Dot, int G, int C, Ahead kAhead>
 void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
@@ -127,7 +127,7 @@ void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
                 for (int v = 0; v < NV; ++v) {
                     const int at = 4 * ((u * N + n) * G + v * L);
                     const auto words = load_words<L>(w + at);
-                    look_ahead<kFar>(w, at);
+                    look_ahead<kAhead>(w, at);
                     auto& into = sum[(u * N + n) % A][v];
                     into = Dot::template add<L>(into, words, xs);
                 }
@@ -145,7 +145,7 @@ void blocks_at(const MatrixView& m, const float* x, float* y, float* scratch) {
 }
 
 template <typename Dot, int G, int C> void blocks(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (is_far_block(m) ? blocks_at<Dot, G, C, true> : blocks_at<Dot, G, C, false>)(m, x, y, scratch);
+    with_ahead(ahead_of(m), [&](auto a) { blocks_at<Dot, G, C, a.value>(m, x, y, scratch); });
 }
 
 } // namespace lanewise::LANEWISE_ISA

@@ -15,7 +15,7 @@ template <int L> LW_INLINE Words<L> load_once(const void* p) {
 }
 
 // Inputs stay f32: weights are expanded, one broadcast per column.
-template <int G, bool kFar> void columns_bf16_at(const MatrixView& m, const float* x, float* y, float*) {
+template <int G, Ahead kAhead> void columns_bf16_at(const MatrixView& m, const float* x, float* y, float*) {
     constexpr int L = min_int(G, kLanes);
     constexpr int NV = G / L;
     constexpr int A = max_int(1, 8 / NV); // sets of accumulators
@@ -31,7 +31,7 @@ template <int G, bool kFar> void columns_bf16_at(const MatrixView& m, const floa
 #pragma GCC unroll 8
                 for (int v = 0; v < NV; ++v) {
                     const auto words = load_once<L>(w + 2 * u * G + 4 * v * L);
-                    look_ahead<kFar>(w, 2 * u * G + 4 * v * L);
+                    look_ahead<kAhead>(w, 2 * u * G + 4 * v * L);
                     sum[u % A][v] += even<L>(words) * broadcast<L>(x[four[u % 4]]);
                     sum[(u + 1) % A][v] += odd<L>(words) * broadcast<L>(x[four[u % 4 + 1]]);
                 }
@@ -63,7 +63,7 @@ template <int G, bool kFar> void columns_bf16_at(const MatrixView& m, const floa
 }
 
 template <int G> void columns_bf16(const MatrixView& m, const float* x, float* y, float* scratch) {
-    (is_far_block(m) ? columns_bf16_at<G, true> : columns_bf16_at<G, false>)(m, x, y, scratch);
+    with_ahead(ahead_of(m), [&](auto a) { columns_bf16_at<G, a.value>(m, x, y, scratch); });
 }
 
 // Inputs are gathered, four to a word.

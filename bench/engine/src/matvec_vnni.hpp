@@ -76,20 +76,20 @@ LW_INLINE __m512i gather(const Pages& pages, const unsigned char* x, const std::
 }
 
 // Four words, in every quarter of a vector, times 16 rows each.
-template <bool kFar> LW_INLINE void add_four(Words<16>* sum, __m512i words, const unsigned char* w) {
+template <Ahead kAhead> LW_INLINE void add_four(Words<16>* sum, __m512i words, const unsigned char* w) {
     const __m512i xs[4] = {_mm512_maskz_shuffle_epi32(0xffff, words, static_cast<_MM_PERM_ENUM>(0x00)),
                            _mm512_maskz_shuffle_epi32(0xffff, words, static_cast<_MM_PERM_ENUM>(0x55)),
                            _mm512_maskz_shuffle_epi32(0xffff, words, static_cast<_MM_PERM_ENUM>(0xaa)),
                            _mm512_maskz_shuffle_epi32(0xffff, words, static_cast<_MM_PERM_ENUM>(0xff))};
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-        look_ahead<kFar>(w, 64 * i);
+        look_ahead<kAhead>(w, 64 * i);
         sum[i] = DotInt8::add<16>(sum[i], load_words<16>(w + 64 * i), (Words<16>)xs[i]);
     }
 }
 
 // Tiles 16 x 1 in int8, four kept columns to a word.
-template <bool kWhole, bool kFar>
+template <bool kWhole, Ahead kAhead>
 void columns_picked_at(const MatrixView& m, const float* x, float* y, float* scratch) {
     alignas(64) float room[kPages * kPage / sizeof(float) + kInputPadding]; // short inputs: whole pages are read
     const Input input = DotInt8::prepare(x, m.cols, kWhole ? room : scratch);
@@ -101,10 +101,10 @@ void columns_picked_at(const MatrixView& m, const float* x, float* y, float* scr
         std::size_t k = 0;
         for (; k + 64 <= kept; k += 64, w += 1024) {
             const __m512i words = gather<kWhole>(pages, input.words, index + k, 64);
-            add_four<kFar>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x00), w);
-            add_four<kFar>(sum + 4, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x55), w + 256);
-            add_four<kFar>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0xaa), w + 512);
-            add_four<kFar>(sum + 4, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0xff), w + 768);
+            add_four<kAhead>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x00), w);
+            add_four<kAhead>(sum + 4, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x55), w + 256);
+            add_four<kAhead>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0xaa), w + 512);
+            add_four<kAhead>(sum + 4, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0xff), w + 768);
         }
         if (k < kept) {
             const std::size_t chunks = (kept - k + 3) / 4;
@@ -112,7 +112,7 @@ void columns_picked_at(const MatrixView& m, const float* x, float* y, float* scr
             __m512i words = _mm512_maskz_mov_epi32(static_cast<__mmask16>((1u << chunks) - 1),
                                                    gather<kWhole>(pages, input.words, index + k, kept - k));
             for (std::size_t i = 0; i < chunks; i += 4) {
-                add_four<kFar>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x00), w + 64 * i);
+                add_four<kAhead>(sum, _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x00), w + 64 * i);
                 words = _mm512_maskz_shuffle_i32x4(0xffff, words, words, 0x39);
             }
             w += 64 * chunks;
@@ -124,9 +124,10 @@ void columns_picked_at(const MatrixView& m, const float* x, float* y, float* scr
 }
 
 inline void columns_picked(const MatrixView& m, const float* x, float* y, float* scratch) {
-    constexpr MatVecFn kBy[2][2] = {{columns_picked_at<false, false>, columns_picked_at<false, true>},
-                                    {columns_picked_at<true, false>, columns_picked_at<true, true>}};
-    kBy[m.cols <= kPages * kPage][is_far_block(m)](m, x, y, scratch);
+    with_ahead(ahead_of(m), [&](auto a) {
+        constexpr MatVecFn kBy[2] = {columns_picked_at<false, a.value>, columns_picked_at<true, a.value>};
+        kBy[m.cols <= kPages * kPage](m, x, y, scratch);
+    });
 }
 
 } // namespace lanewise::LANEWISE_ISA
