@@ -79,10 +79,10 @@ class Difference:
 def score_tables(utterances: pd.DataFrame) -> Scores:
     """Scores by arm and metric, seed and utterance; an utterance that another seed has is missing, not absent."""
     tables: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
-    keys = (utterances[name].astype(str).tolist() for name in ("arm", "metric", "seed", "utterance"))
+    keys = (utterances[name].tolist() for name in ("arm", "metric", "seed", "utterance"))
     for arm, metric, seed, utterance, value in zip(*keys, utterances["value"].tolist(), strict=True):
         scores = tables.setdefault((arm, metric), {}).setdefault(seed, {})
-        scores[utterance] = None if math.isnan(value) else value
+        scores[utterance] = value if value == value else None
     for by_seed in tables.values():
         everything = sorted({name for scores in by_seed.values() for name in scores})
         for seed, scores in by_seed.items():
@@ -148,7 +148,8 @@ def differences(
 def _called(
     arm: str, baseline: str, column: Column, margin: float | None, sides: tuple[BySeed, BySeed], interval: Interval
 ) -> Difference:
-    pairs = [_pairs(sides[0][seed], sides[1][seed]) for seed in sides[0]]
+    of_one_seed = len(sides[0]) == 1
+    pairs = [interval.n] if of_one_seed else [_pairs(sides[0][seed], sides[1][seed]) for seed in sides[0]]
     value = math.nan if interval.mean is None else interval.mean
     low, high = _bounds(interval)
     reason = f"only {min(pairs)} pairs of scores, at least {MIN_PAIRS} are needed" if min(pairs) < MIN_PAIRS else ""
@@ -202,23 +203,27 @@ def not_worse_than_best(scores: Scores, arms: list[str], column: Column) -> set[
     if not means or not column.sign:
         return set()
     best = max(means, key=lambda arm: column.sign * means[arm])
-    rivals = [arm for arm in means if arm != best and not _plainly_worse(scores, arm, best, column)]
-    found = differences(scores, rivals, best, column)
-    return {best} | {delta.arm for delta in found if not delta.reason and delta.verdict != "worse"}
+    return {best} | {delta.arm for delta in not_shown_worse(scores, means, best, column) if not delta.reason}
+
+
+def not_shown_worse(scores: Scores, arms: Iterable[str], best: str, column: Column) -> list[Difference]:
+    """Differences to `best` of the other arms, less those that are shown to be worse."""
+    rivals = [arm for arm in arms if arm != best and not _plainly_worse(scores, arm, best, column)]
+    return [delta for delta in differences(scores, rivals, best, column) if delta.verdict != "worse"]
 
 
 def _plainly_worse(scores: Scores, arm: str, best: str, column: Column) -> bool:
     """Whether every clip of the one seed got worse, so that every resample's mean is worse: no need to draw any."""
-    ours, theirs = scores[arm, column.key], scores[best, column.key]
+    ours, theirs = (scores.get((name, column.key), {}) for name in (arm, best))
     if not len(ours) == len(theirs) == 1 or ours.keys() != theirs.keys():
         return False
-    other = next(iter(theirs.values()))
-    found = [
-        (value, other[name])
+    sign, other = column.sign, next(iter(theirs.values()))
+    losses = [
+        sign * (rival - value)
         for name, value in next(iter(ours.values())).items()
-        if value is not None and other.get(name) is not None
+        if value is not None and (rival := other.get(name)) is not None
     ]
-    return len(found) >= FEWEST_RESAMPLED and all(column.sign * (b - a) > 0 for a, b in found if b is not None)
+    return len(losses) >= FEWEST_RESAMPLED and min(losses) > 0
 
 
 def mean_of(by_seed: BySeed) -> float:
@@ -249,7 +254,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _pairs(ours: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> int:
-    return sum(value is not None and theirs.get(name) is not None for name, value in ours.items())
+    return len([name for name, value in ours.items() if value is not None and theirs.get(name) is not None])
 
 
 def _bounds(interval: Interval) -> tuple[float, float]:

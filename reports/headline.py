@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from reports import scaling
 from reports.analysis import Analysis
 from reports.columns import NOT_DEPLOYABLE, Column, quality_columns
-from reports.compare import Difference, difference, differences
+from reports.compare import Difference, difference, not_shown_worse
 from reports.loader import BASELINE
 from reports.needed import MOST_SEEDS, more_seeds
 from reports.speed import told_apart
@@ -28,9 +29,10 @@ class Sentence:
     text: str
 
 
-def headline(analysis: Analysis) -> list[Sentence]:
+@lru_cache(maxsize=8)
+def headline(analysis: Analysis) -> tuple[Sentence, ...]:
     """Sentences in the order of reading; the first is the verdict."""
-    return [
+    return (
         *_verdict(analysis),
         *_short(analysis),
         *_controls(analysis),
@@ -39,7 +41,7 @@ def headline(analysis: Analysis) -> list[Sentence]:
         *_open(analysis),
         *_missing(analysis),
         Sentence("context", _context(analysis)),
-    ]
+    )
 
 
 def is_short(analysis: Analysis) -> bool:
@@ -138,8 +140,7 @@ def _not_shown_worse(analysis: Analysis, best: str, arms: list[str]) -> list[str
     """Those of `arms` whose primary metric is not shown to be worse than that of `best`."""
     column = analysis.column(analysis.primary)
     assert column is not None, "a study always has its primary metric as a column"
-    rivals = [arm for arm in arms if arm != best]
-    return [delta.arm for delta in differences(analysis.scores, rivals, best, column) if delta.verdict != "worse"]
+    return [delta.arm for delta in not_shown_worse(analysis.scores, arms, best, column)]
 
 
 def _figures(analysis: Analysis, arm: str) -> str:
@@ -220,7 +221,7 @@ def smallest(analysis: Analysis, arm: str) -> tuple[float, Column] | None:
 
 
 def _scaling(analysis: Analysis) -> Iterator[Sentence]:
-    steps = scaling.steps(analysis).to_dict("records")[:MOST_STEPS]
+    steps = scaling.steps(analysis, MOST_STEPS).to_dict("records")
     if steps:
         unit = analysis.task.unit
         told = [
@@ -283,7 +284,8 @@ def _missing(analysis: Analysis) -> Iterator[Sentence]:
     unstable = [arm for arm in analysis.arms if arm in analysis.unstable]
     if unstable:
         yield Sentence("missing", f"No stable timing: {_listed(unstable)}; read their speed with care.")
-    failed = {arm: n for arm in analysis.arms if (n := _failed_scores(analysis, arm))}
+    scored = [column.key for column in quality_columns(analysis.task)]  # none of another number format
+    failed = {arm: n for arm in analysis.arms if (n := _failed_scores(analysis, arm, scored))}
     if failed:
         counts = _listed([f"{arm} ({n})" for arm, n in failed.items()])
         yield Sentence("missing", f"Scores missing: {counts}; their pairs are dropped, not counted as zero.")
@@ -298,8 +300,7 @@ def _missing(analysis: Analysis) -> Iterator[Sentence]:
             yield Sentence("missing", text)
 
 
-def _failed_scores(analysis: Analysis, arm: str) -> int:
-    keys = [column.key for column in quality_columns(analysis.task)]  # none of another number format
+def _failed_scores(analysis: Analysis, arm: str, keys: list[str]) -> int:
     return sum(analysis.estimates[arm, key].n_failed for key in keys if (arm, key) in analysis.estimates)
 
 

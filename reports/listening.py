@@ -98,9 +98,9 @@ def losses(analysis: Analysis, key: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for arm in filter(analysis.is_pruned, analysis.arms):
         for seed, scores in analysis.scores.get((arm, key), {}).items():
+            of_base = base.get(seed, {})
             for name, score in scores.items():
-                before = base.get(seed, {}).get(name)
-                if score is not None and before is not None:
+                if score is not None and (before := of_base.get(name)) is not None:
                     found.setdefault(name, []).append(sign * (before - score))
     return {name: math.fsum(values) / len(values) for name, values in found.items()}
 

@@ -2,9 +2,7 @@
 
 import math
 
-from scipy.stats import t as student
-
-from bench.measure.statistics import FEWEST_SEEDS
+from bench.measure.statistics import FEWEST_SEEDS, t_quantile
 from reports.compare import OVER_SEEDS, Difference
 
 MOST_SEEDS = 1000
@@ -33,10 +31,10 @@ def more_seeds(found: Difference, sign: int) -> int | None:
     if found.basis != OVER_SEEDS:
         return max(FEWEST_SEEDS - found.n_seeds, 0) or None
     half = (found.ci_high - found.ci_low) / 2
-    spread = half * math.sqrt(found.n_seeds) / float(student.ppf(0.975, found.n_seeds - 1))
+    spread = half * math.sqrt(found.n_seeds) / t_quantile(found.n_seeds - 1, 0.975)
     # Without a margin the question is only whether there is a difference.
     distance = abs(found.value) if found.margin is None else abs(sign * found.value + found.margin)
     for seeds in range(found.n_seeds + 1, MOST_SEEDS + 1):
-        if float(student.ppf(0.975, seeds - 1)) * spread / math.sqrt(seeds) < distance:
+        if t_quantile(seeds - 1, 0.975) * spread / math.sqrt(seeds) < distance:
             return seeds - found.n_seeds
     return None

@@ -13,7 +13,7 @@ The share of draws in which an arm is on the front is the probability that it be
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from bench.measure.statistics import FEWEST_SEEDS
 from reports.analysis import Analysis
 from reports.compare import MIN_PAIRS, BySeed
 from reports.loader import BASELINE
-from reports.speed import FROM_SAMPLES
+from reports.speed import FROM_SAMPLES, median
 
 DRAWS = 1000
 SURE = 0.95
@@ -118,13 +118,14 @@ def quality_draws(tables: Sequence[BySeed], draws: int, rng: np.random.Generator
     seeds = sorted({seed for by_seed in tables for seed in by_seed})
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws).astype(np.float64)
     normal, level = rng.standard_normal((draws, len(seeds))), rng.random(draws)
+    spread = cache(lambda n: _spread(n, level))
     drawn = np.empty((draws, len(tables)))
     for i, by_seed in enumerate(tables):
         means = {seed: _mean(scores) for seed, scores in by_seed.items()}
         means = {seed: mean for seed, mean in means.items() if not math.isnan(mean)}
         if len(means) >= FEWEST_SEEDS:
             moved = normal[:, [seeds.index(seed) for seed in means]]
-            drawn[:, i] = _student(np.array(list(means.values())), moved, level)
+            drawn[:, i] = _student(np.array(list(means.values())), moved, spread(len(means)))
         else:
             of = _utterance_means(by_seed)
             there = np.array([name in of for name in names], dtype=np.float64)
@@ -139,10 +140,15 @@ def _mean(scores: Mapping[str, float | None]) -> float:
     return math.fsum(found) / len(found) if found else math.nan
 
 
-def _student(values: NDArray[np.float64], normal: Draws, level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draws of a mean whose spread is that of its t interval: the same `normal` and `level` keep means paired."""
+def _spread(n: int, level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much each draw's standard error of n values is wider than theirs."""
+    chi: NDArray[np.float64] = np.sqrt((n - 1) / chdtri(n - 1, level))
+    return chi
+
+
+def _student(values: NDArray[np.float64], normal: Draws, chi: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draws of a mean whose spread is that of its t interval: the same `normal` and `chi` keep means paired."""
     n = len(values)
-    chi = np.sqrt((n - 1) / chdtri(n - 1, level))
     moved: NDArray[np.float64] = values.mean() + chi * (normal @ (values - values.mean())) / math.sqrt(n * (n - 1))
     return moved
 
@@ -160,7 +166,9 @@ def _cost_draws(analysis: Analysis, arms: Sequence[str], key: str, draws: int, r
         if all(found is None for found in samples):
             drawn[:, i] = values.mean()
         elif len(values) >= FEWEST_SEEDS:
-            drawn[:, i] = _student(values, rng.standard_normal((draws, len(values))), rng.random(draws))
+            drawn[:, i] = _student(
+                values, rng.standard_normal((draws, len(values))), _spread(len(values), rng.random(draws))
+            )
         else:
             drawn[:, i] = np.mean(
                 [v * _median_draws(found, draws, rng) for v, found in zip(values, samples, strict=True)], axis=0
@@ -175,7 +183,7 @@ def _median_draws(samples: NDArray[np.float64] | None, draws: int, rng: np.rando
     half = (len(samples) + 1) / 2
     level = (np.arange(len(samples)) + 0.5) / len(samples)
     medians: NDArray[np.float64] = np.interp(rng.beta(half, half, draws), level, samples)
-    return medians / float(np.median(samples))
+    return medians / median(samples)
 
 
 def on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:
@@ -188,6 +196,24 @@ def on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:
     """
     known = ~np.isnan(quality)
     quality = np.where(known, quality, -np.inf)
+    found = np.zeros(quality.shape, dtype=np.bool_)
+    may = ~_always_beaten(quality, cost)
+    found[:, may] = _on_front(quality[:, may], cost[:, may])
+    return found & known
+
+
+def _always_beaten(quality: Draws, cost: Draws) -> NDArray[np.bool_]:
+    """Arms that in every draw some other arm beats in both: of thousands nearly all, and they need not be sorted."""
+    with np.errstate(invalid="ignore"):  # NaN where no arm has a score: beats nothing
+        moved = quality - quality.max(axis=1, keepdims=True)  # what moves all arms alike parts none of them
+    by_cost = np.argsort(cost.max(axis=0))
+    reached = np.maximum.accumulate(moved.min(axis=0)[by_cost])
+    cheaper = np.searchsorted(cost.max(axis=0)[by_cost], cost.min(axis=0))
+    beaten: NDArray[np.bool_] = np.append(-np.inf, reached)[cheaper] > moved.max(axis=0)
+    return beaten
+
+
+def _on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:
     order = np.lexsort((-quality, cost), axis=-1)
     q, c = np.take_along_axis(quality, order, -1), np.take_along_axis(cost, order, -1)
     before = np.maximum.accumulate(q, axis=-1)
@@ -199,4 +225,4 @@ def on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:
     beaten = np.take_along_axis(beaten, first, -1)
     found = np.empty(q.shape, dtype=np.bool_)
     np.put_along_axis(found, order, ~beaten, -1)
-    return found & known
+    return found

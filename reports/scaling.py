@@ -10,6 +10,7 @@ alone; a large dense matrix does not, since the embedding tables push it out.
 import itertools
 import math
 import statistics
+from functools import lru_cache
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from reports.compare import differences
 NONZEROS, RTF, KERNEL = "size.nonzeros", "speed.rtf", "speed.kernel_us"
 SPARSITY = "prune.sparsity"
 DENSE = "dense"
+_MAKE_AN_ARM = ("reg.", "prune.", "quant.", "recover.", "pack.", "train.", "model.")
 WITHIN = 0.15
 """How far a predicted RTF may be from the measured one to be called right."""
 
@@ -27,27 +29,19 @@ def families(analysis: Analysis) -> dict[str, str]:
     """By arm: a name shared with those that differ from it in sparsity alone (dense ones: in the network's size)."""
     names: dict[tuple[str, ...], str] = {}
     found = {}
+    keys = sorted(str(key) for key in analysis.study.trials.columns if str(key).startswith(_MAKE_AN_ARM))
     for arm in analysis.arms:
-        settings, words = _settings(analysis, arm), _words(analysis, arm)
+        settings, words = _settings(analysis, arm, keys), _words(analysis, arm)
         if settings not in names:  # alike in what the words tell, different in what they leave out
             names[settings] = words if words not in names.values() else f"{words} ({arm})"
         found[arm] = names[settings]
     return found
 
 
-def _settings(analysis: Analysis, arm: str) -> tuple[str, ...]:
+def _settings(analysis: Analysis, arm: str, keys: list[str]) -> tuple[str, ...]:
     """Everything that makes an arm, but for its sparsity and what follows from it."""
-    groups = (
-        "reg.",
-        "prune.",
-        "quant.",
-        "recover.",
-        "pack.",
-        "train.",
-        *(("model.",) if analysis.is_pruned(arm) else ()),
-    )
-    keys = sorted(str(key) for key in analysis.study.trials.columns if str(key).startswith(groups))
-    values = {key: analysis.param(arm, key) for key in keys if key != SPARSITY}
+    aside = () if analysis.is_pruned(arm) else ("model.",)
+    values = {key: analysis.param(arm, key) for key in keys if key != SPARSITY and not key.startswith(aside)}
     sparsity, target = analysis.param(arm, SPARSITY), values.get("reg.target")
     if sparsity is not None and target is not None and math.isclose(target, sparsity / 2):  # its default
         del values["reg.target"]
@@ -66,6 +60,7 @@ def _words(analysis: Analysis, arm: str) -> str:
     return ", ".join(words + [str(number_format)] * (number_format not in (None, "f32")))
 
 
+@lru_cache(maxsize=8)
 def sizes(analysis: Analysis) -> pd.DataFrame:
     """Quality over non-zero weights.
 
@@ -86,18 +81,18 @@ def sizes(analysis: Analysis) -> pd.DataFrame:
     return data.sort_values(["family", "nonzeros"], kind="stable", ignore_index=True)
 
 
-def steps(analysis: Analysis) -> pd.DataFrame:
-    """What going from one sparsity to the next costs, per tenth, within each family of pruned arms.
+def steps(analysis: Analysis, most: int | None = None) -> pd.DataFrame:
+    """What going from one sparsity to the next costs, per tenth, within each family of pruned arms; the first `most`.
 
     Columns: `family`, `from`, `to` (sparsities), `cost`, `low`, `high`: the paired difference of the primary metric
     (positive: worse) for each 0.1 of sparsity.
     """
     column = analysis.column(analysis.primary)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, group in sizes(analysis).groupby("family"):
         ordered = group[group["sparsity"] > 0].sort_values("sparsity").to_dict("records")
         for less, more in itertools.pairwise(ordered):
-            if column is None or more["sparsity"] <= less["sparsity"]:
+            if column is None or more["sparsity"] <= less["sparsity"] or len(rows) == most:
                 continue
             found = differences(analysis.scores, [more["arm"]], less["arm"], column)[0]
             tenths = 10 * (more["sparsity"] - less["sparsity"])
@@ -106,6 +101,7 @@ def steps(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "from", "to", "cost", "low", "high"])
 
 
+@lru_cache(maxsize=8)
 def predictions(analysis: Analysis) -> pd.DataFrame:
     """The RTF that the read-limit model predicts beside the measured one.
 

@@ -25,6 +25,10 @@ FEWEST_RESAMPLED = 12
 
 _BLOCK = 1 << 20
 """Resampled values held at once."""
+_ROWS = 32
+"""Rows resampled at once: so few that their means stay in the cache."""
+_FAR_OUT = 1.8
+"""Standard errors from the mean beyond which an end of an interval is looked for first."""
 
 FloatArray = npt.NDArray[np.float64]
 ByUtterance = Mapping[str, float | None]
@@ -104,12 +108,15 @@ def mean_intervals(
     for n in sorted({len(values) for values in found if len(values) >= FEWEST_RESAMPLED}):
         places = [place for place, values in enumerate(found) if len(values) == n]
         tail = _expanded_tail(n, confidence)
-        step = max(1, 8 * _BLOCK // resamples)
-        for start in range(0, len(places), step):
-            some = places[start : start + step]
-            means = bootstrap_means(np.stack([found[place] for place in some]), resamples, seed)
-            for place, low, high in zip(some, *np.quantile(means, (tail, 1 - tail), axis=1), strict=True):
-                bounds[place] = float(low), float(high)
+        for start in range(0, len(places), _ROWS):
+            some = places[start : start + _ROWS]
+            values = np.stack([found[place] for place in some])
+            means = bootstrap_means(values, resamples, seed)
+            edges = _FAR_OUT * values.std(axis=1) / math.sqrt(n)
+            for place, row, middle, edge in zip(some, means, values.mean(axis=1), edges, strict=True):
+                below, above = row[row < middle - edge], row[row > middle + edge]
+                high = _quantile(row, 1 - tail, above, len(row) - len(above))
+                bounds[place] = _quantile(row, tail, below, 0), high
     return [
         Interval(
             float(values.mean()) if len(values) else None, low, high, len(values), len(row) - len(values), "utterances",
@@ -117,6 +124,20 @@ def mean_intervals(
         )
         for row, values, (low, high) in zip(rows, found, bounds, strict=True)
     ]  # fmt: skip
+
+
+def _quantile(values: FloatArray, share: float, some: FloatArray, before: int) -> float:
+    """`np.quantile(values, share)`, looked for in `some` of them, which `before` others come before in order.
+
+    Sorting a tail takes a third of the time of finding the same place among all values.
+    """
+    whole, part = divmod(share * (len(values) - 1), 1)
+    place = int(whole) - before
+    if not 0 <= place < len(some) - 1:
+        return float(np.quantile(values, share))
+    some.sort()
+    low, high = some[place : place + 2]
+    return float(low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part))  # rounded as NumPy does
 
 
 def paired_difference(
@@ -203,7 +224,7 @@ def arm_differences(
         if not common:
             raise LanewiseError(f"nothing to pair: the arm has seeds {sorted(arm)}, the baseline {sorted(baseline)}")
         differences = [_differences_by_id(arm[seed], baseline[seed]) for seed in common]
-        failed.append(sum(value is None for by_id in differences for value in by_id.values()))
+        failed.append(sum(list(by_id.values()).count(None) for by_id in differences))
         if len(common) >= FEWEST_SEEDS:
             means = [_mean_found(list(by_id.values())) for by_id in differences]
             intervals.append(seed_interval([mean for mean in means if mean is not None], confidence))
@@ -263,11 +284,11 @@ def t_quantile(degrees: float, probability: float) -> float:
 
 
 def _differences_by_id(a: ByUtterance, b: ByUtterance) -> dict[str, float | None]:
-    differences: dict[str, float | None] = {}
-    for name in sorted(a.keys() | b.keys()):
-        left, right = a.get(name), b.get(name)
-        differences[name] = None if left is None or right is None else left - right
-    return differences
+    names = sorted(a if a.keys() == b.keys() else a.keys() | b.keys())  # mostly alike, and in order already
+    return {
+        name: None if (left := a.get(name)) is None or (right := b.get(name)) is None else left - right
+        for name in names
+    }
 
 
 def _differences(a: ByUtterance, b: ByUtterance) -> list[float | None]:
