@@ -1,5 +1,8 @@
 """A study's report: tables, figures and the page, written into one folder."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ class Report:
     """What was written, and what it says first."""
 
     page: Path
-    sentences: list[Sentence]
+    sentences: tuple[Sentence, ...]
     analysis: Analysis
 
 
@@ -39,6 +42,19 @@ def build_report(study_dir: Path, out_dir: Path | None = None) -> Path:
     return make_report(study_dir, out_dir).page
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Records hold a million small objects that live to the end: looking through them for garbage takes seconds."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_collector_paused()
 def make_report(study_dir: Path, out_dir: Path | None = None, pdf: bool = False, command: str | None = None) -> Report:
     """As `build_report`, with the headline and the analysis behind it.
 

@@ -4,6 +4,8 @@ The same study gives the same bytes: rows and columns have a fixed order, number
 the table was made.
 """
 
+import csv
+import io
 import math
 import re
 from collections.abc import Callable
@@ -26,17 +28,22 @@ def table_data(analysis: Analysis) -> pd.DataFrame:
     `_ci_high`, `_n`, `_n_failed`; each quality metric's paired difference to dense-continued (`_diff`,
     `_diff_ci_low`, `_diff_ci_high`, `_diff_n`, `_verdict`); `timing.verdict`.
     """
-    return pd.DataFrame([_row(analysis, arm) for arm in (*analysis.arms, *analysis.references)])
+    return pd.DataFrame(_rows(analysis))
 
 
-def _row(analysis: Analysis, arm: str) -> dict[str, Any]:
-    is_arm = arm in analysis.arms
+def _rows(analysis: Analysis) -> list[dict[str, Any]]:
+    params = param_keys(analysis)
+    arms = [_row(analysis, arm, True, params) for arm in analysis.arms]
+    return arms + [_row(analysis, name, False, params) for name in analysis.references]
+
+
+def _row(analysis: Analysis, arm: str, is_arm: bool, params: list[str]) -> dict[str, Any]:
     study = analysis.study
     row: dict[str, Any] = {"arm": arm, "kind": "arm" if is_arm else "reference"}
     row["n_seeds"] = len(study.cells(arm, "seed")) if is_arm else None
     row |= {key: " ".join(dict.fromkeys(_plain(value) for value in study.cells(arm, key))) if is_arm else None
             for key in PARAMS_ASIDE if key in study.trials}  # fmt: skip
-    row |= {key: analysis.param(arm, key) if is_arm else None for key in param_keys(analysis)}
+    row |= {key: analysis.param(arm, key) if is_arm else None for key in params}
     for column in analysis.columns:
         found = analysis.estimates.get((arm, column.key))
         row[column.key] = found.value if found else math.nan
@@ -90,8 +97,11 @@ def _json_value(value: Any) -> str | int | float | bool | None:
 
 def write_csv(analysis: Analysis) -> str:
     """`table.csv` as text."""
-    data = table_data(analysis)
-    return str(data.map(_plain).to_csv(index=False, lineterminator="\n"))
+    rows, text = _rows(analysis), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_plain(value) for value in row.values()] for row in rows)
+    return text.getvalue()
 
 
 def write_conditions(analysis: Analysis) -> str:
