@@ -13,6 +13,8 @@ from reports.listening import audio_of, choose, read_audio, systems
 MOST_PANELS = 12
 WINDOW, HOP = 512, 128
 FLOOR_DB = -80.0
+HEAD = 0.28
+"""Room above a panel for its title; panels are one high."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,28 @@ def _magnitude(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def draw(analysis: Analysis) -> Figure:
-    """Panels below each other on one time axis and one colour scale."""
+    """Panels below each other on one pair of axes (a dozen take seconds to lay out) and one colour scale."""
     utterance, panels = data(analysis)
     if not panels:
         return empty("No audio is stored with these records.")
     shown = panels[:MOST_PANELS]
     with figure(7.6, 0.5 + 1.15 * len(shown)) as drawn:
-        axes_list = drawn.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, panel in zip(axes_list, shown, strict=True):
+        axes = drawn.subplots()
+        ticks: dict[float, str] = {}
+        for row, panel in enumerate(shown):
+            foot = -row * (1 + HEAD)
             image = axes.imshow(
                 panel.level_db, origin="lower", aspect="auto", cmap="magma", vmin=FLOOR_DB, vmax=0,
-                extent=(0, panel.seconds, 0, panel.nyquist_hz / 1000), interpolation="nearest",
+                extent=(0, panel.seconds, foot, foot + 1), interpolation="nearest",
             )  # fmt: skip
-            axes.grid(False)
-            axes.set_title(short(panel.system), loc="left", pad=2)
-            axes.set_ylabel("kHz")
-        axes_list[-1].set_xlabel(f"seconds of utterance {short(utterance)}")
-        axes_list[-1].set_xlim(0, max(panel.seconds for panel in shown))
-        drawn.colorbar(image, ax=list(axes_list), label="level, dB", shrink=0.4, aspect=40, pad=0.01)
+            axes.text(0, foot + 1.03, short(panel.system), va="bottom")
+            ticks |= {foot + share: f"{share * panel.nyquist_hz / 1000:g}" for share in (0, 0.5, 1)}
+        axes.grid(False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.set_yticks(list(ticks), list(ticks.values()))
+        axes.set_ylabel("kHz")
+        axes.set_ylim(-(len(shown) - 1) * (1 + HEAD), 1 + HEAD)
+        axes.set_xlabel(f"seconds of utterance {short(utterance)}")
+        axes.set_xlim(0, max(panel.seconds for panel in shown))
+        drawn.colorbar(image, ax=axes, label="level, dB", shrink=0.4, aspect=40, pad=0.01)
         return drawn
