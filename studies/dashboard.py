@@ -106,9 +106,10 @@ def _pages(store: str, url: str, study: "Study", folder: StudyFolder) -> list[tu
     The choice is a tag of the experiment, written anew here: whatever version ran the study, it suits the pages now.
     """
     from bench.trial.tracking import Tracking
-    from bench.trial.view import view_path, view_tags
+    from bench.trial.view import view_path
+    from studies.described import study_view
 
-    found = Tracking(folder.root, study.name, store).set_view(view_tags(study.task))
+    found = Tracking(folder.root, study.name, store).set_view(study_view(study))
     if found is None:
         return [("MLflow", url)]
     experiment, parent = found

@@ -1,9 +1,16 @@
-"""A study in Markdown, for MLflow's description of its run and its experiment: the report's headline, and links."""
+"""A study as MLflow shows it: its run and its experiment described in Markdown, its columns and charts."""
 
 from bench.errors import LanewiseError
 from bench.trial.described import plain
-from bench.trial.view import view_path
+from bench.trial.view import view_path, view_tags
 from studies.folder import StudyFolder
+from studies.plan import dense_config
+from studies.study_file import Study
+
+
+def study_view(study: Study) -> dict[str, str]:
+    """Return the tags of the view with which MLflow's pages open on a study."""
+    return view_tags(study.task, dense_config(study).train.steps)
 
 
 def describe_study(folder: StudyFolder, experiment_id: str, run_id: str) -> str:

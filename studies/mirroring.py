@@ -36,7 +36,7 @@ def resync(study: str | None, tracking_uri: str | None, storage: str | None, out
     """
     from bench.trial.record import FILE_NAME
     from bench.trial.tracking import Tracking
-    from bench.trial.view import view_tags
+    from studies.described import study_view
     from studies.run import ended, log_end, open_store, study_tags
 
     folder = find(study, out)
@@ -48,7 +48,7 @@ def resync(study: str | None, tracking_uri: str | None, storage: str | None, out
         uri = None
     mirror = Tracking(folder.root, loaded.name, uri)
     records = len(list((folder.root / "trials").glob(f"*/{FILE_NAME}")))
-    mirror.log_study({folder.study_file: None}, study_tags(loaded), view=view_tags(loaded.task))
+    mirror.log_study({folder.study_file: None}, study_tags(loaded), view=study_view(loaded))
     with Progress("records", records) as progress:
         in_step = mirror.sync_all(progress.advance)
     rows = open_store(loaded, folder, storage).rows()

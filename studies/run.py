@@ -11,9 +11,8 @@ from bench.config.yaml_lines import ConfigError, Problem
 from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
-from bench.trial.view import view_tags
 from studies.change import change
-from studies.described import describe_study
+from studies.described import describe_study, study_view
 from studies.folder import UNTRACKED, StudyFolder
 from studies.launchers import launcher
 from studies.mend import mend
@@ -113,7 +112,7 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     with contextlib.ExitStack() as stack:
         mirror = stack.enter_context(Behind(tracking)) if tracking is not None else None
         if mirror is not None:
-            mirror.log_study({folder.study_file: None}, study_tags(study), view_tags(study.task))
+            mirror.log_study({folder.study_file: None}, study_tags(study), study_view(study))
         mend(study, folder, store, mirror, everything, lambda: runner or default_runner())
         if options.launcher != "local":
             stores = worker_environment(options.storage, options.tracking_uri)

@@ -99,7 +99,7 @@ def _run(config: "TrialConfig", folder: Path, cache: Path | None, tracking_uri: 
     name = folder.resolve().name
     tracking = Tracking(folder, name, tracking_uri)
     record = run_trial(config, folder, study=name, cache=cache, tracking=tracking)
-    tracking.log_study(finished=True, view=view_tags(config.task))
+    tracking.log_study(finished=True, view=view_tags(config.task, config.train.steps))
     if as_json:
         click.echo(json.dumps(asdict(record), indent=1))
     _print_record(record, folder)

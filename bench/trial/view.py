@@ -20,9 +20,9 @@ PICTURED = {"vocoder": "gru.recurrent", "enhancer": "rnn1.recurrent"}
 _SECTIONS = ("Trade-offs", "Arms", "Training", "Masks")
 
 
-def view_tags(task: str) -> dict[str, str]:
-    """Return the experiment's tags that hold the view."""
-    text = json.dumps(view(task), sort_keys=True)
+def view_tags(task: str, steps: int) -> dict[str, str]:
+    """Return the experiment's tags that hold the view of trials of so many steps."""
+    text = json.dumps(view(task, steps), sort_keys=True)
     return {TAG: f"deflate;{base64.b64encode(zlib.compress(text.encode(), 9)).decode('ascii')}"}
 
 
@@ -32,8 +32,11 @@ def view_path(experiment_id: str, charts: bool = False) -> str:
     return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}{mode}"
 
 
-def view(task: str) -> dict[str, Any]:
-    """Return the page's state: columns, order and charts for a task."""
+def view(task: str, steps: int) -> dict[str, Any]:
+    """Return the page's state: columns, order and charts for a task.
+
+    The grid of masks opens at step `steps`, the end of training; MLflow's own grids open at 0, where nothing is pruned.
+    """
     primary = PRIMARY[task]
     params = ("arm", "prune.tile", "prune.sparsity", "reg.kind", "reg.tile", "seed.recover")
     metrics = (primary, "quality.pesq_wb", "quality.estoi", "speed.rtf", "speed.vs_dense", "size.bytes",
@@ -59,11 +62,11 @@ def view(task: str) -> dict[str, Any]:
         "isAccordionReordered": True,
         "autoRefreshEnabled": True,
         "compareRunSections": [_section(name) for name in _SECTIONS],
-        "compareRunCharts": _charts(task, primary),
+        "compareRunCharts": _charts(task, primary, steps),
     }
 
 
-def _charts(task: str, primary: str) -> list[dict[str, Any]]:
+def _charts(task: str, primary: str, steps: int) -> list[dict[str, Any]]:
     def scatter(x: str, y: str) -> dict[str, Any]:
         axes = {"xaxis": {"type": "METRIC", "key": x}, "yaxis": {"type": "METRIC", "key": y}}
         return _chart("SCATTER", "Trade-offs", f"{x} {y}", **axes)
@@ -80,7 +83,7 @@ def _charts(task: str, primary: str) -> list[dict[str, Any]]:
                selectedMetrics=["speed.rtf", "size.bytes", primary], showAllRuns=False),
         *(of_metric("BAR", "Arms", key) for key in (primary, "speed.rtf", "speed.vs_dense", "size.bytes")),
         *(of_metric("LINE", "Training", f"curve.{key}") for key in ("valid_loss", "train_loss", "sparsity")),
-        _chart("IMAGE", "Masks", image, imageKeys=[image], step=0),
+        _chart("IMAGE", "Masks", image, imageKeys=[image], step=steps, showRunParams=False),
     ]  # fmt: skip
 
 

@@ -196,7 +196,9 @@ def text() -> str:
         "([the keys of a trial](configuration.md), `none` where one does not apply; every run has every key), metrics, "
         "tags and artifacts the record's; `utterances.json` is the table of scores. Beside them:",
         table(["tag", "holds"], [[code(key), words] for key, words in MLFLOW_TAGS.items()]),
-        "The parent run counts trials by state (`trials.complete`, ...).",
+        "The parent run counts trials by state (`trials.complete`, ...). The shared view (`lanewise dashboard` prints "
+        "its links) opens the grid of masks at `train.steps`; the page of a single run opens it at step 0, which "
+        "cannot be chosen there: move its slider to the end.",
         "## table.csv",
         "One row for each arm, its seeds together, then one for each reference system: `arm`, `kind` (arm or "
         "reference), `n_seeds`, `seed.*`, the parameters; each metric with `_ci_low`, `_ci_high`, `_n`, `_n_failed`; "

@@ -40,12 +40,13 @@ def test_a_description_of_hostile_names_is_plain_text() -> None:
 
 @pytest.mark.parametrize("task", ["vocoder", "enhancer"])
 def test_a_view_fits_its_tag_and_names_metrics_that_exist(task: str) -> None:
-    text = view_tags(task)[TAG]
+    text = view_tags(task, 200)[TAG]
     assert len(text) < 5000
     view = json.loads(zlib.decompress(base64.b64decode(text.removeprefix("deflate;"))))
     known = set(empty_metrics(task)) | {f"curve.{key}" for key in ("train_loss", "valid_loss", "sparsity", "lambda")}
     columns = [key[9:-1] for key in view["selectedColumns"] if key.startswith("metrics.")]
     charts = [chart["metricKey"] for chart in view["compareRunCharts"] if "metricKey" in chart]
+    assert [chart["step"] for chart in view["compareRunCharts"] if "step" in chart] == [200], "where masks are final"
     axes = [chart[axis]["key"] for chart in view["compareRunCharts"] for axis in ("xaxis", "yaxis") if axis in chart]
     assert {*columns, *charts, *axes} <= known
     sections = {section["uuid"] for section in view["compareRunSections"]}
