@@ -155,6 +155,23 @@ class Page:
         return [url for url in urls if not url.startswith(("data:", "blob:"))]
 
 
+def frame_with(page: Page, text: str) -> Page:
+    """The frame whose document says `text`: one of the page's own process, or of a process of its own."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        page.browser.drain(0.3)
+        attached = [e["params"] for e in page.browser.events if e.get("method") == "Target.attachedToTarget"]
+        sessions = [params["sessionId"] for params in attached if params["targetInfo"]["type"] == "iframe"]
+        for session in sessions:
+            frame = Page(page.browser, session)
+            try:
+                if frame.run(f"document.body && document.body.textContent.includes({json.dumps(text)})"):
+                    return frame
+            except AssertionError:
+                continue
+    raise AssertionError(f"no frame says {text!r}")
+
+
 @contextmanager
 def browsing(profile: Path) -> Iterator[Callable[[], Page]]:
     """Start a browser; yields a function that opens a tab."""

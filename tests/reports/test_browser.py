@@ -1,13 +1,11 @@
-"""The page in a real browser: from disk, and inside MLflow's artifact view. Screenshots stay in build/screenshots."""
+"""The page in a real browser, from disk. Screenshots stay in build/screenshots."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from browser import CHROMIUM, Browser, Page, mlflow_server
+from browser import CHROMIUM, Page
 from synthetic import ARMS, ENHANCER_ARMS, Arm, StudyFiles, edit_record
 
 from bench.config.flat import flatten
@@ -383,62 +381,3 @@ def test_nothing_overflows(page: Page, width: int, scheme: str, request: pytest.
         assert too_wide(page, width) == []
     ink, paper = page.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     assert (sum(map(int, ink[4:-1].split(","))) > sum(map(int, paper[4:-1].split(",")))) == (scheme == "dark")
-
-
-def frame_with(browser: Browser, top: Page, text: str) -> Page:
-    """The frame whose page says `text`: one of the top page's own process, or of a process of its own."""
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        browser.drain(0.3)
-        sessions = [e["params"]["sessionId"] for e in browser.events if e.get("method") == "Target.attachedToTarget"
-                    and e["params"]["targetInfo"]["type"] == "iframe"]  # fmt: skip
-        for session in sessions:
-            frame = Page(browser, session)
-            try:
-                if frame.run(f"document.body && document.body.textContent.includes({json.dumps(text)})"):
-                    return frame
-            except AssertionError:
-                continue
-    raise AssertionError("the report did not appear in MLflow's artifact view")
-
-
-def test_inside_mlflows_artifact_view(tmp_path: Path, tab: Callable[[], Page]) -> None:
-    from bench.trial.tracking import Tracking
-
-    root = StudyFiles(tmp_path, audio=1, hidden=32).write((ARMS[0], ARMS[4]))
-    report = build_report(root)
-    tracking = Tracking(root, "synthetic", f"sqlite:///{root / 'mlflow.db'}")
-    run = tracking.log_study(files={report: "report"})
-    assert run is not None
-    experiment: Any = tracking._client().get_run(run).info.experiment_id
-    with mlflow_server(root) as url:
-        page = tab()
-        page.size(1440, 1000)
-        page.open(f"{url}/#/experiments/{experiment}/runs/{run}/artifacts/report/report.html")
-        frame = frame_with(page.browser, page, "Lanewise report")
-        for domain in ("Runtime", "Log"):  # each tells what has been complained of before, too
-            frame.call(f"{domain}.enable")
-        frame.wait("document.readyState === 'complete' && document.querySelectorAll('svg .point').length > 0")
-        heading = frame.run("document.querySelector('h1').textContent")
-        assert heading == "synthetic"
-        frame.run("document.querySelector('table.sortable thead button').click()")
-        assert frame.run("document.querySelector('th[aria-sort]') !== null")
-        frame.run(f"{SPOKEN}.scrollIntoView({{behavior: 'instant'}})")
-        frame.wait(f"{SPOKEN}.dataset.drawn")
-        frame.run(f"{SPOKEN}.querySelector('.play').click()")
-        frame.wait(f"Number({SPOKEN}.dataset.at) > 0.1")
-        frame.run(f"{SPOKEN}.querySelectorAll('.pick')[2].click()")
-        assert frame.run(f"{SPOKEN}.dataset.heard") == "2"
-        put(frame, "#filter", "simd")
-        assert names(frame) == [ARMS[4].name]
-        page.screenshot("in-mlflow", whole=False)
-        page.run("document.querySelector('iframe').style.width = '375px'")
-        frame.wait("innerWidth === 375")
-        assert frame.run("document.documentElement.scrollWidth") <= 375
-        assert too_wide(frame, 375) == []
-        assert frame.run("performance.getEntriesByType('resource').map(e => e.name)") == []
-        frame.browser.drain()
-        frame.browser.events = [e for e in frame.browser.events if e.get("sessionId") == frame.session]
-        assert frame.complaints() == []
-        frame.run("document.getElementById('votes').click()")  # the sandbox may refuse the download, with a complaint
-        assert frame.run("document.getElementById('ballot').value").startswith("utterance,system")
