@@ -1,6 +1,7 @@
 // The recurrent product of a delta network on every ISA of this host, step by step against its definition in double
 // precision: only inputs further than the threshold from where they were last used count, and only they are read.
 #include "check.hpp"
+#include "cores.hpp"
 #include "delta.hpp"
 #include "model.hpp"
 
@@ -24,8 +25,8 @@ void check_product(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t
     const Matrix matrix = pack(plain, gates).matrix();
     const MatrixView& m = matrix.view();
     CHECK(DeltaProduct::fits(m), tiling.name());
-    for (const Isa& isa : host_isas()) {
-        const std::string what = tiling.name() + ", " + isa.name + ", " + std::to_string(rows) + " x " +
+    for_isas([&](const Isa& isa, const std::string& where) {
+        const std::string what = tiling.name() + ", " + where + ", " + std::to_string(rows) + " x " +
                                  std::to_string(cols) + ", threshold " + std::to_string(threshold);
         DeltaProduct product(m, *isa.kernels, threshold);
         CHECK(product.skipped() == 0.0, what);
@@ -62,7 +63,7 @@ void check_product(Rng& rng, const Tiling& tiling, std::size_t rows, std::size_t
         }
         const double skipped = all ? 1.0 - static_cast<double>(read) / static_cast<double>(all) : 0.0;
         CHECK(product.skipped() == skipped, what + ": " + std::to_string(product.skipped()));
-    }
+    });
 }
 
 } // namespace
@@ -81,6 +82,12 @@ TEST(ragged_shapes) {
         check_product(rng, round % 2 ? kDense : kColumns, gates * pick(rng, 1, 80), pick(rng, 1, 60), gates,
                       kept[pick(rng, 0, 3)], 0.03f, 12);
     }
+}
+
+// More weights than the caches next to a core hold.
+TEST(many_weights) {
+    for (const Tiling& tiling : {kDense, kColumns})
+        check_product(rng, tiling, 3 * 215, 1290, 3, 1.0, 0.03f, 3);
 }
 
 TEST(layouts) {

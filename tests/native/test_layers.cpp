@@ -1,6 +1,6 @@
 // Everything of the vocoder outside its matrix products, function by function, against double precision.
 #include "check.hpp"
-#include "isa.hpp"
+#include "cores.hpp"
 #include "quantiser.hpp"
 
 #include <algorithm>
@@ -172,13 +172,15 @@ TEST(synthesise) {
 }
 
 TEST(read) {
-    std::vector<std::uint64_t> words(1024, 0);
-    for (const Isa& isa : host_isas()) {
-        CHECK(isa.kernels->read(words.data(), words.size() * 8) == 0, isa.name);
-        const std::size_t at = pick(rng, 0, words.size() - 1);
-        words[at] = 0x40;
-        CHECK(isa.kernels->read(words.data(), words.size() * 8) == 0x40, isa.name);
-        words[at] = 0;
+    for (const std::size_t size : {1024, 1 << 18}) { // the latter beyond L2
+        std::vector<std::uint64_t> words(size, 0);
+        for_isas([&](const Isa& isa, const std::string& where) {
+            CHECK(isa.kernels->read(words.data(), size * 8) == 0, where);
+            const std::size_t at = pick(rng, 0, size - 1);
+            words[at] = 0x40;
+            CHECK(isa.kernels->read(words.data(), size * 8) == 0x40, where);
+            words[at] = 0;
+        });
     }
 }
 
