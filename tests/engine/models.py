@@ -1,5 +1,6 @@
 """Random models and masks that tests share."""
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,13 @@ ABSENT_ISA = "avx2" if "neon" in isas() else "neon"
 """One that this host cannot run: that of another architecture."""
 
 Tensors = dict[str, npt.NDArray[np.float32]]
+
+
+def fresh() -> np.random.Generator:
+    """Random numbers that no run has met, their seed printed so that a failure can be repeated."""
+    seed = secrets.randbits(64)
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)
 
 
 def random_mask(

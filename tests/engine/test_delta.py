@@ -19,19 +19,20 @@ from bench.engine.reference import ReferenceVocoder
 from bench.engine.vocoder import read_header
 from bench.errors import LanewiseError, UsageError
 from tests.engine.edges import assert_only_at_edges
-from tests.engine.models import prune, random_model
+from tests.engine.models import fresh, prune, random_model
 
 DOUBT = 2e-6
 REFRESH_STEPS = 128
 
 
 def packed(
-    path: Path, delta: float | None, tile: str = "dense", **sizes: Any
+    path: Path, delta: float | None, tile: str = "dense", rng: np.random.Generator | None = None, **sizes: Any
 ) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    arch, tensors = random_model(np.random.default_rng(70), **sizes)
+    rng = rng or np.random.default_rng(70)
+    arch, tensors = random_model(rng, **sizes)
     masks: Any = {}
     tiles = {} if tile == "dense" else {"gru.w_hh": tile}
-    tensors, masks = prune(np.random.default_rng(71), tensors, tiles, GATES, 0.5)
+    tensors, masks = prune(rng, tensors, tiles, GATES, 0.5)
     pack_vocoder(path, arch, tensors, tiles, masks, delta=delta)
     return arch, tensors, path
 
@@ -39,7 +40,7 @@ def packed(
 @pytest.mark.parametrize("tile", ["dense", "column", "gate-column"])
 @pytest.mark.parametrize("delta", [0.01, 0.05, 0.3])
 def test_teacher_forced(tile: str, delta: float, tmp_path: Path) -> None:
-    arch, tensors, path = packed(tmp_path / "m.lwm", delta, tile)
+    arch, tensors, path = packed(tmp_path / "m.lwm", delta, tile, fresh())
     seed = secrets.randbits(64)
     rng = np.random.default_rng(seed)
     mel = rng.standard_normal((10, arch["mels"])).astype(np.float32)

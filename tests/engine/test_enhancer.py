@@ -16,7 +16,7 @@ from bench.models.enhancer import Enhancer as Model
 from bench.models.enhancer import EnhancerArch
 from bench.models.quantised import Quantisation, QuantisedEnhancer, quantise
 from tests.engine.enhancers import SMALL, Tensors, noisy, random_enhancer
-from tests.engine.models import random_mask
+from tests.engine.models import fresh, random_mask
 
 INT8_ISAS = [isa for isa in isas() if table.supports("dense", "int8", isa)]
 
@@ -50,7 +50,7 @@ def streamed(engine: Enhancer, audio: npt.NDArray[np.float32]) -> npt.NDArray[np
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("n_fft", [128, 256, 512, 2048])
 def test_transforms_equal_numpy(n_fft: int, isa: str) -> None:
-    rng = np.random.default_rng()
+    rng = fresh()
     x, window = rng.normal(size=(2, n_fft)).astype(np.float32)
     bins = core.spectrum(x, window, isa)
     expected = np.fft.rfft((x * window).astype(np.float64))
@@ -71,7 +71,7 @@ def test_transforms_equal_numpy(n_fft: int, isa: str) -> None:
     ],
 )
 def test_f32_equals_the_model(tmp_path: Path, sizes: dict[str, Any], cell: str) -> None:
-    rng = np.random.default_rng()
+    rng = fresh()
     arch, tensors = random_enhancer(rng, cell=cell, **sizes)
     pack_enhancer(tmp_path / "e.lwm", arch, tensors)
     audio = noisy(rng, 40 * arch["hop"] + int(rng.integers(arch["hop"])))
@@ -83,7 +83,7 @@ def test_f32_equals_the_model(tmp_path: Path, sizes: dict[str, Any], cell: str) 
 @pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("tile", [*table.TILES, "32x4", "unit"])
 def test_sparse_equals_the_model(tmp_path: Path, tile: str, cell: str) -> None:
-    rng = np.random.default_rng()
+    rng = fresh()
     if tile == "unit":  # layers that lost different numbers of units: a dense network of other sizes
         arch, tensors = random_enhancer(rng, cell=cell, hidden0=29, hidden1=11)
         tiles: dict[str, str] = {}
@@ -140,7 +140,7 @@ def reference_masks(
 @pytest.mark.parametrize("isa", INT8_ISAS)
 def test_int8_products_equal_the_quantised_models(isa: str) -> None:
     """Bit for bit on the same inputs, which they are only if the accumulators are the same integers."""
-    rng = np.random.default_rng()
+    rng = fresh()
     model = QuantisedEnhancer(EnhancerArch(hidden=4, fc=4), Quantisation("channel", "dynamic"))
     for tile in table.tiles("int8"):
         for _ in range(20):
@@ -163,7 +163,7 @@ def test_int8_equals_the_quantised_model(tmp_path: Path, tile: str, cell: str) -
 
     Of 300 runs of 60 frames 4 in 100 met that, and their masks differed by at most 0.02 from there on.
     """
-    rng = np.random.default_rng()
+    rng = fresh()
     differ: dict[str, list[npt.NDArray[np.float32]]] = {isa: [] for isa in INT8_ISAS}
     for _ in range(3):
         arch, tensors = random_enhancer(rng, cell=cell, hidden0=64, hidden1=64)

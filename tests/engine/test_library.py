@@ -23,7 +23,7 @@ from bench.engine.pack import GATES, pack_vocoder
 from bench.engine.pack_enhancer import pack_enhancer
 from bench.engine.vocoder import read_header
 from tests.engine.enhancers import noisy, random_enhancer
-from tests.engine.models import prune, random_model
+from tests.engine.models import fresh, prune, random_model
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "bench" / "engine"
@@ -148,7 +148,7 @@ def test_features_equal_those_of_python(installed: Path) -> None:
     library.lanewise_log_mel.restype = library.lanewise_mel_frames.restype = ctypes.c_ssize_t
     library.lanewise_log_mel.argtypes = [floats, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t, floats]
     library.lanewise_mel_frames.argtypes = [ctypes.c_size_t]
-    rng = np.random.default_rng()
+    rng = fresh()
     clips = [clip.audio() for clip in load_corpus("embedded").clips[:3]]
     noises = [rng.standard_normal(n).astype(np.float32) * 0.1 for n in (480, 639, 5000)]
     for audio in [*clips, *noises]:
