@@ -180,4 +180,4 @@ def test_timing_primitives_measure_something(isa: str) -> None:
     assert product.run_ns(np.ones(64), 20) > 0
     assert product.read_ns(20) > 0
     assert read_ns(np.ones(4096, dtype=np.float32), 20, isa) > 0
-    assert min(add_chain_ns(200_000) for _ in range(5)) > 4 * min(add_chain_ns(20_000) for _ in range(5))
+    assert add_chain_ns(200_000) > 200_000 / 8  # no core adds eight times a nanosecond: the chain is there
