@@ -4,7 +4,7 @@ A file may write a trial's setting as `prune.tile: 16x1` or nest it as `prune: {
 keys first, so that what is laid over meets what it replaces.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -134,16 +134,27 @@ def lay_assignments(document: Document, assignments: Iterable[str], known: Seque
         value: Any = read.data
         for key in keys:
             value = value[key]
-        target, value = _target(data, tuple(str(key) for key in keys), value, known)
-        inner = data
-        for key in target[:-1]:
-            inner[key] = dict(inner[key]) if isinstance(inner.get(key), dict) else {}
-            inner = inner[key]
-        inner[target[-1]] = value
-        for stale in [written for written in origins if written[: len(target)] == target]:
-            del origins[stale]
-        origins[target] = Origin(f"--set {assignment}")
+        goes_to, value = _target(data, tuple(str(key) for key in keys), value, known)
+        for target, setting in _settings(goes_to, value):
+            inner = data
+            for key in target[:-1]:
+                inner[key] = dict(inner[key]) if isinstance(inner.get(key), dict) else {}
+                inner = inner[key]
+            inner[target[-1]] = setting
+            for stale in [written for written in origins if written[: len(target)] == target]:
+                del origins[stale]
+            origins[target] = Origin(f"--set {assignment}")
     return replace(document, data=data, origins=origins)
+
+
+def _settings(target: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Take a section of a trial apart, for the file has its settings one by one: `measure={test_clips: 6}`."""
+    in_trial = (target[0] == "base" and len(target) == 2) or (target[0] == "arms" and len(target) == 3)
+    if in_trial and isinstance(value, dict) and value and section_at(tuple(target[-1].split("."))) is not None:
+        for key, inner in value.items():
+            yield from _settings((*target[:-1], f"{target[-1]}.{key}"), inner)
+    else:
+        yield target, value
 
 
 def _target(

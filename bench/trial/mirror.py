@@ -123,7 +123,8 @@ def datasets(record: Record) -> "list[DatasetInput]":
     found = record.tags.get("lanewise.data_hash")
     if found is None:
         return []
-    named = {key: record.params.get(f"data.{key}") for key in ("corpus", "noise")}
+    keys = ("corpus", "noise") if record.study["task"] == "enhancer" else ("corpus",)
+    named = {key: record.params.get(f"data.{key}") for key in keys}
     sources = {key: str(value) for key, value in named.items() if value}
     name = " + ".join(Path(source.partition(":")[2] or source).name for source in sources.values())
     source = json.dumps({**sources, "data_hash": found}, sort_keys=True)

@@ -165,6 +165,16 @@ def test_set_overrides_base_and_study(study_file: Write) -> None:
     assert values(load(path))["train.steps"] == 20
 
 
+def test_set_of_a_section_keeps_its_other_settings(study_file: Write) -> None:
+    path = study_file(ARMS, "name: tiny\nbase: {measure: {test_clips: 24, valid_clips: 12}, train.steps: 20}\n")
+    study = load(path, ["measure={test_clips: 6, metrics: [estoi]}", "arms.simd.train={steps: 30}"])
+    wanted = {"measure.test_clips": 6, "measure.valid_clips": 12, "measure.metrics": ["estoi"]}
+    assert {key: values(study)[key] for key in wanted} == wanted
+    assert study.arms["simd"]["train.steps"].value == 30
+    path.write_text(study.text(), encoding="utf-8")
+    assert values(load(path)) == values(study)
+
+
 def test_set_that_an_arm_would_undo_is_refused(study_file: Write) -> None:
     with pytest.raises(ConfigError, match=r"arms set this key themselves \(simd\)"):
         load(study_file(ARMS), ["prune.sparsity=0.9"])

@@ -94,6 +94,9 @@ def test_recordings_and_noise_are_inputs() -> None:
     record = example(**{"data.corpus": "folder:/speech/mine", "data.noise": "folder:/noise/rain"})
     assert datasets(record) == []
     record.tags["lanewise.data_hash"] = "0123456789abcdef-mel1"
+    (speech,) = datasets(record)
+    assert speech.dataset.name == "mine", "no noise in a vocoder's"
+    record.study["task"] = "enhancer"
     (used,) = datasets(record)
     assert (used.dataset.name, used.dataset.digest) == ("mine + rain", "0123456789abcdef")
     assert json.loads(used.dataset.source) == {
