@@ -351,7 +351,7 @@ def test_pruning_falls_in_bytes_and_memory_and_every_weight_counts(installed: Pa
         path = tmp_path / f"{sparsity}.lwm"
         pack_vocoder(path, arch, tensors, tiles, masks)
         sizes.append(synth_within_memory(installed, path, tmp_path))
-    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[1] > sizes[2]
 
     before = read_wav(tmp_path / "o.wav")
     file = bytearray(path.read_bytes())

@@ -182,7 +182,7 @@ def test_packing_is_deterministic_and_adds_up(tmp_path: Path) -> None:
                 assert entry.sparsity == pytest.approx(1 - masks[entry.name].mean())
                 assert entry.blocks == first.blocks[entry.name]
         sizes.append(first.bytes)
-    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[1] > sizes[2]
     header = read_header(tmp_path / "a.lwm")
     assert all(entry["offset"] % 64 == 0 for entry in header["vectors"])
     assert not list(tmp_path.glob(".*partial"))
