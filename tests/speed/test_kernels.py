@@ -54,6 +54,8 @@ def test_plan_applies_every_filter() -> None:
         (Selection(sparsity=(70.0,)), "sparsity 70"),
         (Selection(sparsity=(float("nan"),)), "sparsity nan"),
         (Selection(tiles=("column",), isas=("scalar",)), "--list"),
+        (Selection(tiles=("dense", "column"), isas=("scalar",)), "tile column: no kernel"),
+        (Selection(tiles=("column",), isas=("scalar", "avx2")), "isa scalar: no kernel"),
     ],
 )
 def test_plan_refuses_what_it_cannot_time(selection: Selection, message: str) -> None:

@@ -50,7 +50,7 @@ def plan(selection: Selection, table: Sequence[Row], isas: Sequence[str]) -> lis
     Raises
     ------
     UsageError
-        For a tile or format that has no kernel, an ISA that this host does not run, or an impossible number.
+        For a tile, format or ISA that has no kernel here, alone or beside the other choices, or an impossible number.
     """
     formats = _known("format", selection.formats, [row["format"] for row in table])
     tiles = _runnable(selection.tiles, list(dict.fromkeys(row["tile"] for row in table)))
@@ -71,9 +71,20 @@ def plan(selection: Selection, table: Sequence[Row], isas: Sequence[str]) -> lis
         for sparsity in ((0.0,) if tile == DENSE else selection.sparsity)
         if _kernel(tile, [t for t, f, i in exists if (f, i) == (fmt, isa)])
     ]
-    if not cases:
-        raise UsageError("no kernel has this combination of tile, format and ISA; see `lanewise kernels --list`")
+    _all_used("tile", selection.tiles, {case.tile for case in cases})
+    _all_used("format", selection.formats, {case.format for case in cases})
+    _all_used("isa", selection.isas, {case.isa for case in cases})
     return cases
+
+
+def _all_used(option: str, asked: Sequence[str], used: set[str]) -> None:
+    """Refuse what was asked for and would be left out without a word: no kernel has it beside the other choices."""
+    idle = [name for name in asked if name not in used]
+    if idle:
+        raise UsageError(
+            f"--{option} {','.join(idle)}: no kernel has this combination of tile, format and ISA; "
+            "see `lanewise kernels --list`"
+        )
 
 
 def _runnable(asked: Sequence[str], there: Sequence[str]) -> list[str]:
