@@ -24,6 +24,8 @@ from reports.columns import Column
 
 # Below six pairs even a sign test cannot reach 5 % two-sided (2 * 2**-5 = 0.0625), so nothing may be called.
 MIN_PAIRS = 6
+ROUNDING = 1e-9
+"""Differences below it are no more than rounding: the same model scored on another CPU differs by up to 1e-11 dB."""
 OVER_SEEDS = "over seeds"
 THIS_MODEL = "over utterances, this model only"
 
@@ -159,7 +161,7 @@ def _called(
         arm=arm, baseline=baseline, metric=column.key, value=value, ci_low=low, ci_high=high, n_pairs=sum(pairs),
         n_dropped=interval.n_failed, n_seeds=len(pairs), basis="" if reason else _basis(interval), margin=margin,
         verdict="open" if reason else verdict(column.sign, low, high, margin),
-        significant=not reason and not low <= 0 <= high, reason=reason,
+        significant=low > ROUNDING or high < -ROUNDING, reason=reason,
     )  # fmt: skip
 
 
@@ -180,17 +182,20 @@ def unpaired(ours: BySeed, theirs: BySeed, arm: str, baseline: str, column: Colu
     return Difference(
         arm=arm, baseline=baseline, metric=column.key, value=float(interval.mean or 0.0), ci_low=low, ci_high=high,
         n_pairs=len(names), n_dropped=dropped, n_seeds=interval.n, basis=_basis(interval), margin=margin,
-        verdict=verdict(column.sign, low, high, margin), significant=not low <= 0 <= high,
+        verdict=verdict(column.sign, low, high, margin), significant=low > ROUNDING or high < -ROUNDING,
     )  # fmt: skip
 
 
 def verdict(sign: int, low: float, high: float, margin: float | None) -> str:
-    """What an interval of (arm - baseline) allows to be said; `sign` is +1 where more is better, -1 where less is."""
+    """What an interval of (arm - baseline) allows to be said; `sign` is +1 where more is better, -1 where less is.
+
+    No difference is better or worse that is within `ROUNDING`.
+    """
     worst, best = (low, high) if sign > 0 else (-high, -low)
-    if worst > 0:
+    if worst > ROUNDING:
         return "better"
     if margin is None:
-        return "worse" if best < 0 else "open"
+        return "worse" if best < -ROUNDING else "open"
     if worst > -margin:
         return "non-inferior"
     return "inferior" if best < -margin else "open"

@@ -16,6 +16,7 @@ from bench.measure.statistics import seed_interval
 from reports.columns import Column
 from reports.compare import (
     OVER_SEEDS,
+    ROUNDING,
     Estimate,
     Scores,
     difference,
@@ -54,13 +55,18 @@ def test_verdict_by_cases(low: float, width: float, margin: float) -> None:
     """The gain g lies anywhere in [low, high]: ask of the whole interval what each word claims."""
     high = low + width
     claims = {
-        "better": low > 0,
-        "non-inferior": -margin < low <= 0,
+        "better": low > ROUNDING,
+        "non-inferior": -margin < low <= ROUNDING,
         "inferior": high < -margin,
     }
     expected = next((word for word, holds in claims.items() if holds), "open")
     assert verdict(+1, low, high, margin) == expected
-    assert verdict(+1, low, high, None) == ("better" if low > 0 else "worse" if high < 0 else "open")
+    assert verdict(+1, low, high, None) == ("better" if low > ROUNDING else "worse" if high < -ROUNDING else "open")
+
+
+def test_the_same_model_scored_on_another_cpu_is_not_better() -> None:
+    assert verdict(+1, 2e-15, 4e-12, 0.1) == "non-inferior"
+    assert verdict(+1, 2e-15, 4e-12, None) == verdict(-1, 2e-15, 4e-12, None) == "open"
 
 
 def tables(arms: dict[str, list[list[float | None]]], metric: str = NLL.key) -> Scores:
