@@ -201,13 +201,12 @@ def _load(root: Path, folders: list[Path]) -> Study:
 
 
 Tagged = tuple[str, str, Path, dict[str, Any]]
-_FLOATS = ("value", "sample_us", "us_per_step")
 
 
 def _frame(rows: Iterator[dict[str, Any]] | Iterator[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     # As they are: Arrow's strings, which pandas would make of them, take seconds to make and to read again.
     frame = pd.DataFrame(list(rows), columns=columns, dtype=object)
-    return frame.astype({name: np.float64 for name in columns if name in _FLOATS})
+    return frame.astype({name: np.float64 for name in ("value", "sample_us", "us_per_step") if name in columns})
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any] | None, LeftOut | None]:
@@ -314,25 +313,23 @@ def _trial_row(arm: str, seed: str, folder: Path, record: dict[str, Any]) -> dic
 
 def _number(value: Any) -> float:
     """`value` as a float; NaN for everything that is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     return float(value) if math.isfinite(value) else math.nan
 
 
-_NUMBERS, _NO_NUMBERS = (int, float), (str, dict, list)  # a union would be made anew for each of a million values
 ScoreRow = tuple[str, str, float, str | None]
 """Utterance, metric key, value, reason: tuples, because studies have hundreds of thousands of them."""
 
 
 def _scores_of(row: dict[str, Any]) -> Iterator[ScoreRow]:
     reasons = row.get("reasons") or {}
-    mixed = any(key.startswith("noisy.") for key in row)
     for key, raw in row.items():
-        if isinstance(raw, _NO_NUMBERS) or key in NOT_SCORES or (mixed and key.startswith("noisy.")):
+        if key in NOT_SCORES or key.startswith("noisy.") or isinstance(raw, str | dict | list):
             continue
         value = _number(raw)
         yield _score(row, key, value, reasons.get(key))
-        if mixed and f"noisy.{key}" in row and f"gain.{key}" not in row:
+        if f"noisy.{key}" in row and f"gain.{key}" not in row:
             gain = value - _number(row[f"noisy.{key}"])
             yield _score(row, f"gain.{key}", gain, reasons.get(key) or reasons.get(f"noisy.{key}"))
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.analysis import Analysis
-from reports.speed import median
 
 ENGINES = ("model", "dense", "kernel", "limit")
 STRIP_BELOW, STRIP_ABOVE = 0.01, 0.04
@@ -54,7 +53,7 @@ def timing_rows(analysis: Analysis) -> list[dict[str, Any]]:
 def strip(samples: NDArray[np.float64]) -> str:
     """SVG path data: a stroke per sample, 100 wide, from 1 % below the median to 4 % above it; what is beyond, at the
     edges."""
-    middle = median(samples)
+    middle = float(np.median(samples))
     places = np.clip((samples / middle - 1 + STRIP_BELOW) / (STRIP_BELOW + STRIP_ABOVE), 0, 1) * 100
     return "".join(f"M{place:.1f} 2v10" for place in places.tolist())
 

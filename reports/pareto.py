@@ -24,7 +24,7 @@ from bench.measure.statistics import FEWEST_SEEDS
 from reports.analysis import Analysis
 from reports.compare import MIN_PAIRS, BySeed
 from reports.loader import BASELINE
-from reports.speed import FROM_SAMPLES, median
+from reports.speed import FROM_SAMPLES
 
 DRAWS = 1000
 SURE = 0.95
@@ -183,7 +183,7 @@ def _median_draws(samples: NDArray[np.float64] | None, draws: int, rng: np.rando
     half = (len(samples) + 1) / 2
     level = (np.arange(len(samples)) + 0.5) / len(samples)
     medians: NDArray[np.float64] = np.interp(rng.beta(half, half, draws), level, samples)
-    return medians / median(samples)
+    return medians / float(np.median(samples))
 
 
 def on_front(quality: Draws, cost: Draws) -> NDArray[np.bool_]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import chdtrc, ndtr
+from scipy.stats import rankdata
 
 from reports.analysis import Analysis
 from reports.compare import MIN_PAIRS
@@ -64,7 +66,7 @@ def rank(analysis: Analysis, metric: str) -> Ranking | None:
     if len(common) < MIN_PAIRS:
         return None
     scores = np.array([[by_arm[arm][name] for arm in ordered] for name in common])
-    ranks = ranks_of(-column.sign * scores)
+    ranks = rankdata(-column.sign * scores, axis=1)
     mean = ranks.mean(axis=0)
     best_first = np.argsort(mean, kind="stable")
     return Ranking(
@@ -81,13 +83,6 @@ def _by_utterance(analysis: Analysis, arm: str, metric: str) -> dict[str, float]
             if value is not None:
                 found.setdefault(name, []).append(value)
     return {name: math.fsum(values) / len(values) for name, values in found.items()}
-
-
-def ranks_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank of each score within its row (blocks, arms), 1 for the lowest; equal ones share the mean of their places."""
-    others, own = scores[:, None, :], scores[:, :, None]
-    places: NDArray[np.float64] = ((others < own).sum(axis=2) + (others <= own).sum(axis=2) + 1) / 2
-    return places
 
 
 def friedman(ranks: NDArray[np.float64]) -> float:
@@ -110,8 +105,7 @@ def _range_quantile(n: int, probability: float) -> float:
     z = np.linspace(-8.0, 8.0, 4001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
 
-    low, high = 0.0, 12.0
-    while (width := (low + high) / 2) not in (low, high):
-        below = n * np.trapezoid(density * (ndtr(z + width) - ndtr(z)) ** (n - 1), z)
-        low, high = (width, high) if below < probability else (low, width)
-    return width
+    def below(width: float) -> float:
+        return float(n * np.trapezoid(density * (ndtr(z + width) - ndtr(z)) ** (n - 1), z)) - probability
+
+    return float(brentq(below, 0.0, 12.0))

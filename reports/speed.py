@@ -49,12 +49,6 @@ def median_interval(samples: NDArray[np.float64], confidence: float = 0.95) -> t
     return float(low), float(high)
 
 
-def median(samples: NDArray[np.float64]) -> float:
-    """Median of few samples, in a fifth of the time that `np.median` takes."""
-    ordered, n = np.sort(samples), len(samples)
-    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-
-
 @cache
 def _order(n: int, confidence: float) -> tuple[int, float]:
     """The widest k-th order statistics from both ends that cover enough, and how far to go on towards the next ones."""
@@ -135,7 +129,7 @@ def _bounds(study: Study, arm: str, seed: str, value: float, key: str) -> tuple[
         if samples is None:
             return math.nan, math.nan
         low, high = median_interval(samples)
-        sides.append((low, median(samples), high))
+        sides.append((low, float(np.median(samples)), high))
     if not sides:
         return math.nan, math.nan
     low, middle, high = sides[0] if len(sides) == 1 else ratio_interval(*sides)

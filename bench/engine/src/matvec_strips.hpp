@@ -157,7 +157,7 @@ template <int G> void row_group_512(const MatrixView& m, const float* x, float* 
 }
 #endif
 
-// In the vectors of the ISA.
+// Strip by strip, in the vectors that lanes_at gives; tiles of 4 and 8 rows in 256 bits where there are any.
 template <int G, Ahead kAhead> void row_group_lines(const MatrixView& m, const float* x, float* y) {
     constexpr int L = min_int(G, lanes_at<kAhead>);
     constexpr int NV = G / L;
