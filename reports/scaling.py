@@ -1,10 +1,10 @@
 """Scaling: quality against non-zero weights, the cost of a tenth of sparsity, and the RTF that bytes predict. Pure.
 
-The prediction is the read-limit model: what a step does besides the recurrent product, plus the time to read the bytes
-that are left of its matrix. The first is taken from the study (what surrounds the GRU from the dense arm; gates and
-table look-ups as the median over pruned arms of what their GRU takes beside its product), the second is measured with
-every arm. It is right where a kernel runs at its limit and the weights stay in the cache that they were read from
-alone; a large dense matrix does not, since the embedding tables push it out.
+The prediction is the read-limit model: the time to read the bytes that are left of the recurrent matrix, measured with
+every arm, plus what a step takes besides, of which there is one number for all arms of a network in one number format:
+their median. It is right where a kernel runs at its limit and the weights stay in the cache that they were read from
+alone; a large dense matrix does not, since the embedding tables push it out. (Taking what surrounds the GRU from the
+dense arm, and the gates from the pruned ones, was up to 20 % too slow for the sparsest arms, whose tables stay cached.)
 """
 
 import itertools
@@ -106,26 +106,24 @@ def predictions(analysis: Analysis) -> pd.DataFrame:
     """The RTF that the read-limit model predicts beside the measured one.
 
     Columns: `arm`, `rtf`, `predicted`, `ratio` (predicted over measured), `stable`; one row for each arm that was timed
-    with its recurrent product and shares its size and number format with a dense arm and two pruned ones.
+    with its recurrent product and shares its size and number format with two others at least.
     """
     alike: dict[tuple[str, str], list[str]] = {}
+    steps_us: dict[str, float] = {}
     for arm in analysis.arms:
-        if "gru" in analysis.study.parts_of.get(arm, {}) and not math.isnan(analysis.value(arm, KERNEL)):
+        parts = analysis.study.parts_of.get(arm, {})
+        if "gru" in parts and not math.isnan(analysis.value(arm, KERNEL)):
             key = str(analysis.param(arm, "model.hidden")), str(analysis.param(arm, "pack.format"))
             alike.setdefault(key, []).append(arm)
+            steps_us[arm] = math.fsum(parts.values())
     rows = []
     for arms in alike.values():
-        pruned = [arm for arm in arms if analysis.is_pruned(arm)]
-        dense = [arm for arm in arms if arm not in pruned]
-        if not dense or len(pruned) < 2:
+        if len(arms) < 3:
             continue
-        parts = analysis.study.parts_of
-        around = math.fsum(us for part, us in parts[dense[0]].items() if part != "gru")
-        gates = statistics.median(parts[arm]["gru"] - analysis.value(arm, KERNEL) for arm in pruned)
+        besides = statistics.median(steps_us[arm] - analysis.value(arm, KERNEL) for arm in arms)
         for arm in arms:
             limit = analysis.value(arm, KERNEL) * analysis.value(arm, "speed.vs_limit")
-            measured = math.fsum(parts[arm].values())
-            ratio = (around + gates + limit) / measured
+            ratio = (besides + limit) / steps_us[arm]
             rtf = analysis.value(arm, RTF)
             rows.append((arm, rtf, ratio * rtf, ratio, arm not in analysis.unstable))
     data = pd.DataFrame(rows, columns=["arm", "rtf", "predicted", "ratio", "stable"])

@@ -103,6 +103,7 @@ def run(
     \b
     lanewise sweep run studies/paper.yaml --dry-run
     lanewise sweep run studies/paper.yaml --fast --set train.steps=500
+    lanewise sweep run studies/paper.yaml --set 'arms=[dense-continued, lasso-1x1-s70]'
     lanewise sweep run my-study.yaml --workers 4 --trials 40
     lanewise sweep run studies/paper.yaml --set train.device=cuda --stack 64
     """

@@ -86,19 +86,23 @@ def lay_fast(document: Document, known: Sequence[str]) -> Document:
         raise ConfigError(unknown)
     data = {key: value for key, value in document.data.items() if key != "fast"}
     over = dict(section)
-    arms = _mapping(data.get("arms"))
     if isinstance(over.get("arms"), list):
-        kept = over.pop("arms")
-        lost = [name for name in kept if name not in arms]
-        if lost:
-            what = f"no arm {lost[0]!r}{did_you_mean(lost[0], arms)}; arms: {', '.join(arms)}"
-            raise ConfigError([document.problem(("fast", "arms"), what)])
-        data["arms"] = {name: settings for name, settings in arms.items() if name in kept}
+        at = ("fast", "arms")
+        data["arms"] = _kept(_mapping(data.get("arms")), over.pop("arms"), document.origin(at), at)
     origins = dict(document.origins)
     data = _merge(data, over, (), origins)
     if isinstance(data.get("name"), str):
         data["name"] += "-fast"
     return replace(document, data=data, origins=origins)
+
+
+def _kept(arms: Mapping[str, Any], names: Sequence[Any], origin: Origin, keys: Keys) -> dict[str, Any]:
+    """Return the arms that `names`, written at `keys`, keep."""
+    for name in names:
+        if name not in arms:
+            what = f"no arm {name!r}{did_you_mean(str(name), arms)}; arms: {', '.join(arms)}"
+            raise ConfigError([Problem(origin, keys, what)])
+    return {name: settings for name, settings in arms.items() if name in names}
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -119,13 +123,18 @@ def _merge(under: dict[str, Any], over: dict[str, Any], keys: Keys, origins: Ori
     return merged
 
 
-def lay_assignments(document: Document, assignments: Iterable[str], known: Sequence[str]) -> Document:
+def lay_assignments(
+    document: Document, assignments: Iterable[str], known: Sequence[str], every: Mapping[str, Any]
+) -> Document:
     """Lay `--set key=value` over the study: a key of a trial means `base`, any other the study file itself.
+
+    `--set arms=[NAME, ...]` keeps these arms alone, of the study's or of `every` (those that the file has, before
+    `fast` chose among them).
 
     Raises
     ------
     ConfigError
-        An assignment that cannot be read, or that meets something that is no section.
+        An assignment that cannot be read, or that meets something that is no section, or names no arm.
     """
     data, origins = dict(document.data), dict(document.origins)
     for assignment in assignments:
@@ -135,6 +144,10 @@ def lay_assignments(document: Document, assignments: Iterable[str], known: Seque
         for key in keys:
             value = value[key]
         goes_to, value = _target(data, tuple(str(key) for key in keys), value, known)
+        if goes_to == ("arms",) and isinstance(value, list):
+            arms = {**every, **_mapping(data.get("arms"))}
+            data["arms"] = _kept(arms, value, Origin(f"--set {assignment}"), goes_to)
+            continue
         for target, setting in _settings(goes_to, value):
             inner = data
             for key in target[:-1]:

@@ -142,6 +142,7 @@ def load(path: str | Path, assignments: Iterable[str] = (), fast: bool = False) 
         YAML file.
     assignments
         `key=value` overrides; a key of a trial (`train.steps=50`) means `base`, any other the study file itself.
+        `arms=[NAME, ...]` keeps these arms of the file alone.
     fast
         Lay the file's `fast:` section over it.
 
@@ -154,11 +155,12 @@ def load(path: str | Path, assignments: Iterable[str] = (), fast: bool = False) 
     """
     problems: list[Problem] = []
     document = dotted_sections(read(path), problems)
+    arms = document.data.get("arms")
     if fast:
         with collected(problems):
             document = lay_fast(document, KEYS)
     with collected(problems):
-        document = lay_assignments(document, assignments, KEYS)
+        document = lay_assignments(document, assignments, KEYS, arms if isinstance(arms, dict) else {})
     return _validate(plugins.load(document), problems)
 
 

@@ -206,6 +206,21 @@ def test_fast_errors(study_file: Write) -> None:
         load(study_file(ARMS + "fast: {bass: {}}\n"), fast=True)
 
 
+def test_set_keeps_the_arms_that_it_lists(study_file: Write) -> None:
+    path = study_file(ARMS + "fast: {arms: [simd]}\n")
+    names = list(load(path).arms)
+    others = [name for name in names if name != "simd"]
+    assert others
+    assert list(load(path, [f"arms=[{others[0]}]"]).arms) == others[:1]
+    assert list(load(path, [f"arms=[simd, {others[0]}]"], fast=True).arms) == [
+        n for n in names if n in (others[0], "simd")
+    ]
+    changed = load(path, ["arms.simd.prune.sparsity=0.9", "arms=[simd]"], fast=True)
+    assert changed.arms["simd"]["prune.sparsity"].value == 0.9
+    with pytest.raises(ConfigError, match=r"--set arms=\[simt\]: arms: no arm 'simt'; did you mean 'simd'"):
+        load(path, ["arms=[simt]"])
+
+
 def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load(tmp_path / "none.yaml")
