@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.learn.calibration import second_moments
-from bench.learn.fit import Fit, Optimisation
+from bench.learn.fit import Fit, Optimisation, exact
 from bench.learn.interrupt import between_steps
 from bench.learn.recovery import Kind as RecoverKind
 from bench.learn.recovery import Recovery
@@ -277,7 +277,8 @@ class ArmRun:
         """Validate in evaluation mode, in which gates and the like are not random."""
         self.model.eval()
         try:
-            return self.task.validate(self.model)
+            with exact():
+                return self.task.validate(self.model)
         finally:
             self.model.train()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from bench.learn.fit import exact
 from bench.learn.task import Task
 
 BATCHES = 8
@@ -24,7 +25,8 @@ def second_moments(model: nn.Module, task: Task, keys: Iterable[str]) -> Callabl
         sums: dict[str, Tensor] = {}
         rows = dict.fromkeys(keys, 0)  # conditioning is met once a frame, states once a step
         for batch in range(BATCHES):
-            inputs = task.inputs(model, task.batches(_FIRST + batch))
+            with exact():
+                inputs = task.inputs(model, task.batches(_FIRST + batch))
             for key in rows:
                 x = inputs[key].double()
                 product = x.T @ x

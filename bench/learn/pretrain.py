@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from bench import __version__
-from bench.learn.fit import Fit
+from bench.learn.fit import Fit, exact
 from bench.learn.interrupt import between_steps
 from bench.progress import Progress, say
 
@@ -81,7 +81,8 @@ def pretrain(
         def on_step(step: int, _: float) -> None:
             if step % validate_every == 0 or step == steps:
                 raw = fit.use_average()
-                valid.append((step, validate(step)))
+                with exact():
+                    valid.append((step, validate(step)))
                 fit.model.load_state_dict(raw)
             note = f"train {_mean(fit.curve[-_SHOWN:]):.4f}"
             progress.advance(note=f"{note}, valid {text(valid[-1][1])} at {valid[-1][0]}" if valid else note)

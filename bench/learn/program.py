@@ -73,7 +73,8 @@ class Program:
 
     def validate(self) -> list[float]:
         """Return the validation outcome of every arm."""
-        return self._form.validate(self._models[0], self._weights | self._buffers)
+        with exact():
+            return self._form.validate(self._models[0], self._weights | self._buffers)
 
     def release(self, arm: int) -> None:
         """Give an arm its weights for itself: the program's own no longer matter."""
@@ -103,10 +104,11 @@ class Program:
             for _ in range(_WARM_UP):
                 self._compute()
         torch.cuda.current_stream().wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             self._compute()
-        return self._graph
+        self._graph = graph
+        return graph
 
 
 def _stacked(tensors: Sequence[Iterable[tuple[str, Tensor]]]) -> Iterator[tuple[str, Tensor]]:

@@ -111,5 +111,6 @@ class Snapshots:
         return {"taken": self.taken, "histograms": self.histograms}
 
     def restore(self, state: dict[str, Any], kept: dict[str, Tensor]) -> None:
-        """Put back what `state` gave, and the bits."""
-        self.taken, self.histograms, self.kept = state["taken"], state["histograms"], kept
+        """Put back what `state` gave, and the bits (which a checkpoint returns on the model's device)."""
+        self.taken, self.histograms = state["taken"], state["histograms"]
+        self.kept = {key: bits.cpu() for key, bits in kept.items()}

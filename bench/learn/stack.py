@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -63,6 +64,11 @@ def train_arms(
     -------
     list
         Per arm its result, or the error that ended it: the others go on without it.
+
+    Raises
+    ------
+    torch.OutOfMemoryError, torch.AcceleratorError
+        The GPU has no room, or fails: that ends all arms, which go on from their last checkpoints when called again.
     """
     stack = Stack(arms, width, on_end)
     with between_steps() as interruption:
@@ -99,9 +105,11 @@ class _Member:
 
     @contextmanager
     def trouble(self) -> Iterator[None]:
-        """Let an error in here end this arm and no other."""
+        """Let an error in here end this arm and no other; one of the GPU is of all."""
         try:
             yield
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise
         except Exception as error:
             self.outcome = error
 

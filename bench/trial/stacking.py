@@ -4,6 +4,7 @@ An entry is the one that its trial would have made alone, under the same key: a 
 """
 
 import contextlib
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def train_stack(trials: Sequence[Trial]) -> None:
     Raises
     ------
     LanewiseError
-        The stack does not fit the GPU's memory.
+        The stack does not fit the GPU's memory, or the GPU failed.
     KeyboardInterrupt
         After a checkpoint of every arm; the same call, or the trials one by one, go on from there.
     """
@@ -76,6 +77,7 @@ def train_stack(trials: Sequence[Trial]) -> None:
                 jobs.append(_Job(trial, entry))
         if jobs:
             _train(jobs)
+            _give_memory_back(jobs[0].trial.config.train.device)
 
 
 def _train(jobs: list[_Job]) -> None:
@@ -96,7 +98,7 @@ def _train(jobs: list[_Job]) -> None:
             _leaves(job, error)
             continue
         task = tasks.setdefault((dense.key(job.trial), seed), made.task)
-        starts.append(Start(made.model.to(config.train.device), task, learning.arm_plan(config), seed, job.entry.work))
+        starts.append(Start(made.model, task, learning.arm_plan(config), seed, job.entry.work))
         begun.append((job, made))
 
     def on_end(number: int, outcome: Outcome) -> None:
@@ -118,13 +120,28 @@ def _train(jobs: list[_Job]) -> None:
             return progress.done / (time.monotonic() - began)
 
         try:
+            for start, (job, _) in zip(starts, begun, strict=True):
+                start.model.to(job.trial.config.train.device)
             train_arms(starts, on_step=on_step, on_end=on_end)
         except torch.OutOfMemoryError as error:
             raise LanewiseError(
                 f"a stack of {len(starts)} arms does not fit the memory of the GPU; give a smaller --stack "
                 f"(such as {max(len(starts) // 2, 1)})"
             ) from error
+        except torch.AcceleratorError as error:
+            raise LanewiseError(
+                f"the GPU failed ({str(error).splitlines()[0]}); the same command goes on from the last checkpoints"
+            ) from error
         say(f"stack of {len(starts)} arms: {progress.done} arm-steps, {per_s():.3g} arm-steps/s")
+
+
+def _give_memory_back(device: str) -> None:
+    """Leave none of a stack's GPU memory in torch's keeping: the next stack, or this host's other workers, need it."""
+    import torch
+
+    if device == "cuda":
+        gc.collect()  # an arm, its task and its place in the stack refer to each other
+        torch.cuda.empty_cache()
 
 
 def _leaves(job: _Job, error: Exception) -> None:

@@ -6,9 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
 from bench.cli.main import cli
+from bench.errors import LanewiseError
+from bench.learn.stack import Stack
+from bench.measure.speed import throughput
 from bench.measure.speed.throughput import Load, measure, summary
 
 SMALL = ["--hidden", "32", "--batch", "2", "--segment", "40"]
@@ -20,6 +24,23 @@ def test_every_count_is_sampled_in_every_round() -> None:
     assert {row["arms"]: row["programs"] for row in rows} == {1: 1, 3: 3}
     assert all(row["arm_steps_per_s"] == row["arms"] / row["seconds"] for row in rows)
     assert {row["programs"] for row in measure([4], Load(32, 2, 40, width=4), rounds=1, steps=1)} == {1}
+
+
+def test_numbers_that_do_not_fit_the_gpu_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, room = throughput._stack, 3
+
+    def stack(count: int, load: Load) -> Stack:
+        if count > room:
+            raise torch.OutOfMemoryError
+        return real(count, load)
+
+    monkeypatch.setattr(throughput, "_stack", stack)
+    assert {row["arms"] for row in measure([4, 1, 3, 8], Load(32, 2, 40), rounds=1, steps=1)} == {1, 3}
+    assert "4 arms do not fit the memory of the GPU beside 1, 3; left out" in capsys.readouterr().err
+    with pytest.raises(LanewiseError, match="4 arms do not fit the memory of the GPU; give fewer --arms"):
+        measure([4], Load(32, 2, 40), rounds=1, steps=1)
 
 
 def test_a_summary_compares_medians_with_one_arm() -> None:

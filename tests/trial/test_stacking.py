@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
+from bench.errors import LanewiseError
+from bench.learn.arm import ArmRun
 from bench.trial import learning
 from bench.trial.cache import StageCache
 from bench.trial.context import Trial
@@ -61,6 +64,30 @@ def test_trials_find_the_arms_that_they_would_have_trained(
             assert content(ours.folder / name) == content(theirs.folder / name), name
     with pytest.raises(AssertionError, match="trained again"):
         learning.trained_arm(stacked[DIVERGES])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            torch.OutOfMemoryError("no room"),
+            "2 arms does not fit the memory of the GPU; give a smaller --stack .such as 1",
+        ),
+        (
+            torch.AcceleratorError("unspecified launch failure\nCUDA kernel errors"),
+            r"failed \(unspecified launch failure\)",
+        ),
+    ],
+)
+def test_what_the_gpu_lacks_or_breaks_is_one_clear_error(
+    error: Exception, said: str, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: ArmRun) -> None:
+        raise error
+
+    monkeypatch.setattr(ArmRun, "start", start)
+    with pytest.raises(LanewiseError, match=said):
+        train_stack(trials(tiny_corpus, tmp_path)[:2])
 
 
 def test_what_is_there_or_under_way_is_left_out(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.progress import Progress
+from bench.errors import LanewiseError
+from bench.progress import Progress, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,11 +70,17 @@ def measure(counts: Sequence[int], load: Load, rounds: int, steps: int, seed: in
     Returns
     -------
     list of dict
-        One row per sample: `arms, round, seconds` (of one step of all arms), `arm_steps_per_s, programs`.
+        One row per sample: `arms, round, seconds` (of one step of all arms), `arm_steps_per_s, programs`. Numbers of
+        arms that do not fit the GPU beside the smaller ones are left out, and said.
+
+    Raises
+    ------
+    LanewiseError
+        Not even the smallest number fits.
     """
     import torch
 
-    stacks = {count: _stack(count, load) for count in counts}
+    stacks: dict[int, Stack] = {}
     order = random.Random(seed)
     rows = []
 
@@ -86,11 +93,19 @@ def measure(counts: Sequence[int], load: Load, rounds: int, steps: int, seed: in
         return (time.perf_counter() - began) / steps
 
     with Progress("arm-steps", sum(counts) * (1 + rounds * steps)) as progress:
-        for count in counts:  # warm: buffers, and on a GPU the capture
-            stacks[count].step(lambda *_: None)
+        for count in sorted(counts):
+            try:
+                stack = _stack(count, load)
+                stack.step(lambda *_: None)  # warm: buffers, and on a GPU the capture
+            except torch.OutOfMemoryError as error:
+                if not stacks:
+                    raise LanewiseError(f"{count} arms do not fit the memory of the GPU; give fewer --arms") from error
+                say(f"{count} arms do not fit the memory of the GPU beside {', '.join(map(str, stacks))}; left out")
+                break
+            stacks[count] = stack
             progress.advance(count)
         for number in range(rounds):
-            for count in order.sample(list(counts), len(counts)):
+            for count in order.sample(list(stacks), len(stacks)):
                 seconds = sample(count)
                 rows.append(
                     {
