@@ -41,9 +41,9 @@ CAPTIONS = {
         "Large and sparse, or small and dense",
         "Above: quality over non-zero weights, one line for each family of arms that differ in sparsity (dense: in "
         "size) alone; the lower line at a weight count is the better use of those weights. Below: the RTF that the "
-        "read limit predicts (the time to read what is left of the recurrent matrix, plus what a step takes besides: "
-        "the median of the network's arms) over the measured one; the band is 15 %. Orange points lie outside: their "
-        "product is not at its limit, or their weights do not stay in the cache.",
+        "read limit predicts (the time to read what is left of the recurrent matrix, plus what a step takes besides, "
+        "a line over that time fitted to the network's arms) over the measured one; the band is 15 %. Orange points "
+        "lie outside: their product is not at its limit.",
     ),
     "gain_by_noise": (
         "Gain by noise",

@@ -1,18 +1,18 @@
 """Scaling: quality against non-zero weights, the cost of a tenth of sparsity, and the RTF that bytes predict. Pure.
 
 The prediction is the read-limit model: the time to read the bytes that are left of the recurrent matrix, measured with
-every arm, plus what a step takes besides, of which there is one number for all arms of a network in one number format:
-their median. It is right where a kernel runs at its limit and the weights stay in the cache that they were read from
-alone; a large dense matrix does not, since the embedding tables push it out. (Taking what surrounds the GRU from the
-dense arm, and the gates from the pruned ones, was up to 20 % too slow for the sparsest arms, whose tables stay cached.)
+every arm, plus what a step takes besides. That grows with the matrix, which pushes tables and heads out of the cache: a
+line over the time to read, one for all arms of a network in one number format (Theil-Sen, which single arms do not
+bend). It is right where a kernel runs at its limit. (What surrounds the GRU from the dense arm and the gates from the
+pruned ones, or the median of all, was up to 20 % too slow for the sparsest arms.)
 """
 
 import itertools
 import math
-import statistics
 from functools import lru_cache
 
 import pandas as pd
+from scipy.stats import theilslopes
 
 from reports.analysis import Analysis
 from reports.compare import differences
@@ -118,12 +118,14 @@ def predictions(analysis: Analysis) -> pd.DataFrame:
             steps_us[arm] = math.fsum(parts.values())
     rows = []
     for arms in alike.values():
-        if len(arms) < 3:
+        limits = {arm: analysis.value(arm, KERNEL) * analysis.value(arm, "speed.vs_limit") for arm in arms}
+        limits = {arm: limit for arm, limit in limits.items() if not math.isnan(limit)}
+        if len(set(limits.values())) < 3:
             continue
-        besides = statistics.median(steps_us[arm] - analysis.value(arm, KERNEL) for arm in arms)
-        for arm in arms:
-            limit = analysis.value(arm, KERNEL) * analysis.value(arm, "speed.vs_limit")
-            ratio = (besides + limit) / steps_us[arm]
+        besides = [steps_us[arm] - analysis.value(arm, KERNEL) for arm in limits]
+        line = theilslopes(besides, list(limits.values()))
+        for arm, limit in limits.items():
+            ratio = (line.intercept + line.slope * limit + limit) / steps_us[arm]
             rtf = analysis.value(arm, RTF)
             rows.append((arm, rtf, ratio * rtf, ratio, arm not in analysis.unstable))
     data = pd.DataFrame(rows, columns=["arm", "rtf", "predicted", "ratio", "stable"])
