@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from bench.models.mixture import _edges
+
 NAME = "meta"
 """What the tensors say of themselves: a device that torch knows without having it."""
 _COPIES = ("aten.copy_.", "aten._to_copy.")
@@ -147,4 +149,6 @@ def second_device() -> Iterator[None]:
             if hasattr(module, fused):
                 patched.enter_context(patch.object(module, fused, lambda: ["cpu", "cuda", NAME]))
         patched.enter_context(_Factories())
+        patched.callback(_edges.cache_clear)
+        _edges.cache_clear()  # by name of the device, which torch's own meta tensors share
         yield
