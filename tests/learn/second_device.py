@@ -32,6 +32,8 @@ class _There(Tensor):
     """A tensor of the second device; `here` has its numbers."""
 
     here: Tensor
+    _is_param: bool = False
+    """Whether torch is to take it for an `nn.Parameter`."""
 
     @staticmethod
     def __new__(cls, here: Tensor, requires_grad: bool = False) -> "_There":
@@ -44,7 +46,7 @@ class _There(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_There":
         made = _There(self.here.clone(), self.requires_grad)
-        made._is_param = getattr(self, "_is_param", False)  # type: ignore[attr-defined]
+        made._is_param = self._is_param
         memo[id(self)] = made
         return made
 
@@ -119,7 +121,7 @@ def send(model: nn.Module) -> nn.Module:
         for name, parameter in list(module._parameters.items()):
             if parameter is not None and not isinstance(parameter, _There):
                 moved = _There(parameter.detach().clone(), parameter.requires_grad)
-                moved._is_param = True  # type: ignore[attr-defined]
+                moved._is_param = True
                 module._parameters[name] = moved  # type: ignore[assignment]
         for name, buffer in list(module._buffers.items()):
             if buffer is not None and not isinstance(buffer, _There):

@@ -72,7 +72,7 @@ def test_predicted_rtf_is_the_time_to_read_plus_what_a_step_of_that_network_take
 def test_nothing_is_predicted_from_networks_of_other_sizes(tmp_path: Path) -> None:
     root = StudyFiles(tmp_path / "study").write()
     for index, arm in enumerate(analyse(load_study(root)).arms):
-        size = 32 + 16 * (index // 2)  # two arms a size: fewer than a median needs
+        size = 32 + 16 * (index // 2)  # two arms a size: fewer than a line needs
         edit_record(folder_of(root, arm), lambda record, size=size: record["params"].update({"model.hidden": size}))
     analysis = analyse(load_study(root))
     assert scaling.predictions(analysis).empty
