@@ -114,7 +114,7 @@ def run(
     loaded = load(study, assignments, fast)
     folder = StudyFolder(out or Path("runs") / loaded.name)
     if dry_run:
-        return _dry_run(loaded, folder, trials, workers, storage, as_json, stack)
+        return _dry_run(loaded, folder, trials, workers, storage, as_json, stack, timing, launcher)
     options = Options(
         trials, workers, storage, tracking_uri, timing=timing, launcher=launcher, settings=read_settings(settings),
         accept_changes=accept_changes, stack=stack,
@@ -260,6 +260,7 @@ def worker(
     lanewise worker runs/paper --timing only      (on the quiet host, of a study that runs with --timing later)
     """
     from bench.trial.behind import Behind
+    from studies.checks import check_host
     from studies.database import database_errors
     from studies.plan import plan
     from studies.processes import in_processes
@@ -275,11 +276,13 @@ def worker(
     if not store.count():
         raise UsageError(f"{folder.root}: the study has no trials yet; start it with `lanewise sweep run`")
     check_rehearsal(store, folder)
+    trials = plan(loaded, store.count())
+    check_host(loaded, trials, store.rows(), timing)
     with database_errors(folder.storage_url(storage)):
         if workers > 1:
             in_processes(folder, store, workers, storage, tracking_uri, timing)
         else:
-            tracking, trials = open_tracking(loaded, folder, tracking_uri), plan(loaded, store.count())
+            tracking = open_tracking(loaded, folder, tracking_uri)
             with Behind(tracking) if tracking is not None else contextlib.nullcontext() as mirror:
                 work(loaded, folder, store, mirror, trials, default_runner(), timing)
     return exit_code([row for row in store.rows() if row.state == "failed"])
@@ -293,15 +296,20 @@ def _dry_run(
     storage: str | None,
     as_json: bool,
     stack: int,
+    timing: str,
+    launcher: str,
 ) -> int:
+    from studies.checks import check_caches, check_host
     from studies.dryrun import plan_rows, plan_text
     from studies.plan import plan
-    from studies.run import check_caches, open_store
+    from studies.run import open_store
     from studies.stacking import plan_stacks, stack_lines
 
     planned = plan(study, trials)
     check_caches(study, planned, folder)
     known = open_store(study, folder, storage).rows() if folder.holds(study) else []
+    if launcher == "local":
+        check_host(study, planned, known, timing)
     stacks = plan_stacks(planned, known, stack) if stack > 1 else None
     rows = plan_rows(planned, known, stacks)
     if as_json:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.config.schema import TrialConfig
-from bench.config.yaml_lines import ConfigError, Problem
 from bench.errors import UsageError
 from bench.progress import say
 from bench.trial.behind import Behind
 from studies.change import change
+from studies.checks import check_caches, check_host
 from studies.described import describe_study, study_view
 from studies.folder import UNTRACKED, StudyFolder
 from studies.launchers import launcher
@@ -75,7 +75,8 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
     Raises
     ------
     UsageError
-        The folder holds another study, or `data.cache` is a place that nobody allowed.
+        The folder holds another study, `data.cache` is a place that nobody allowed, or workers are to start here and
+        this host lacks what the trials need.
     KeyboardInterrupt
         After saving.
     """
@@ -86,7 +87,12 @@ def run_study(study: Study, folder: StudyFolder, options: Options, runner: Runne
         )
     trials = plan(study, options.trials)
     check_caches(study, trials, folder)
-    if options.accept_changes and folder.differs(study):
+    changed = options.accept_changes and folder.differs(study)
+    if options.launcher == "local":
+        known = [] if changed or not folder.holds(study) else open_store(study, folder, options.storage).rows()
+        again = {"failed"} if options.retry_failed else set()
+        check_host(study, trials, [row for row in known if row.state not in again], options.timing)
+    if changed:
         store = open_store(study, folder, options.storage)
         store.reap(forgive=True)
         change(study, folder, store, trials)
@@ -195,28 +201,6 @@ def exit_code(rows: "Sequence[Row]") -> int:
     if not all(ended(row) for row in rows):
         return 130
     return 3 if any(row.state == "failed" for row in rows) else 0
-
-
-def check_caches(study: Study, trials: Sequence[Planned], folder: StudyFolder) -> None:
-    """Refuse a study that would write where the one who runs it has not said it may.
-
-    Raises
-    ------
-    ConfigError
-        Naming the line that says `data.cache`.
-    """
-    from bench.trial.cache import shared_folder
-
-    key = "data.cache"
-    for planned in trials:
-        if planned.config is None:
-            continue
-        try:
-            shared_folder(planned.config.data.cache, folder.cache)
-        except UsageError as error:
-            leaf = study.arms.get(planned.arm or "", {}).get(key) or study.base.get(key)
-            origin = leaf.origin if leaf is not None else study.document.origin(("search",))
-            raise ConfigError([Problem(origin, ("data", "cache"), str(error).removeprefix(f"{key}: "))]) from error
 
 
 def _check_plan(store: "Store", trials: Sequence[Planned], folder: StudyFolder) -> None:

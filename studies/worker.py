@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ from bench.errors import LanewiseError
 from bench.progress import say
 from bench.trial.provenance import provenance
 from bench.trial.record import FILE_NAME, Record, empty_metrics
+from studies.checks import check_host
 from studies.constraints import broken, excesses, exempt
 from studies.early import Knowledge, rule
 from studies.folder import StudyFolder
@@ -137,6 +139,8 @@ def _run_one(
         return
     try:
         config = planned.config or _drawn(study, store, claim)
+        if planned.config is None:
+            check_host(study, [replace(planned, config=config)], (), timing)
         latest.rule = rule(study, config, latest.known) if planned.config is None else None
     except ConfigError as error:
         store.finish(claim, me, "infeasible", None, reason=str(error))

@@ -77,12 +77,15 @@ def command(
         _print_keys(as_json)
         return 0
     from bench.config.flat import arm_name, config_hash, dump, flatten
-    from bench.config.load import load, validate
-    from bench.config.yaml_lines import Document
+    from bench.config.host import check_host
+    from bench.config.load import validate
+    from bench.config.yaml_lines import Document, read
 
     if config is None and not overrides:
         raise click.UsageError("give CONFIG.yaml or --set KEY=VALUE (`lanewise trial --keys` lists the keys)")
-    resolved = load(config, overrides) if config else validate(Document("defaults", {}).override(overrides))
+    document = (read(config) if config else Document("defaults", {})).override(overrides)
+    resolved = validate(document)
+    check_host(document, resolved)
     folder = out or TRIALS / f"{arm_name(resolved)}-{config_hash(resolved)[:8]}"
     if dry_run:
         plan = {"arm": arm_name(resolved), "config_hash": config_hash(resolved), "out": str(folder)}

@@ -7,18 +7,18 @@ from bench.errors import UsageError
 
 ENVIRONMENT = "LANEWISE_ISA"
 
+ISAS = ("scalar", "sse4.2", "avx2", "avx512", "avx512vnni", "neon", "neon-dot")
+"""Every ISA that any build has kernels for. `avx2` has FMA; `avx512` F, BW, VL and DQ; `avx512vnni` VNNI, BF16 and VBMI
+too; `neon-dot` the int8 dot product of ARMv8.2."""
+
 
 def isas() -> list[str]:
-    """ISAs that this host runs, best last.
-
-    Of `scalar`; `sse4.2`, `avx2` (with FMA), `avx512` (F, BW, VL, DQ), `avx512vnni` (with VNNI, BF16 and VBMI too);
-    `neon`, `neon-dot` (with the int8 dot product, ARMv8.2).
-    """
+    """Those of `ISAS` that this host runs, best last."""
     return list(core.host_isas())
 
 
 def built_isas() -> list[str]:
-    """ISAs that this build has kernels for, whether or not this host runs them."""
+    """Those of `ISAS` that this build has kernels for, whether or not this host runs them."""
     return list(core.built_isas())
 
 

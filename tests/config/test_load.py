@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.config.flat import arm_name, config_hash, dump, flatten, run_name
+from bench.config.host import check_host, host_findings
 from bench.config.load import from_dict, load, validate
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, parse
+from bench.engine.isa import ISAS, built_isas, isas
 from bench.sparsity.catalogue import names
+from tests.engine.models import ABSENT_ISA
 
 SIMD = """\
 model:
@@ -190,20 +193,30 @@ def test_the_hash_is_of_what_can_change_the_result(change: str, same: bool) -> N
     assert (config_hash(changed) == config_hash(config())) == same
 
 
-def test_a_device_that_this_host_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_host_reads_what_another_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    asked = SIMD + "train:\n  device: cuda\n"
-    assert problems(asked) == [
-        "t.yaml:10: train.device: got 'cuda', but torch sees no CUDA device on this host; use cpu, or another host"
+    asked = SIMD + f"train:\n  device: cuda\nsimd:\n  isa: {ABSENT_ISA}\n"
+    made = config(asked)
+    assert (made.train.device, made.simd.isa) == ("cuda", ABSENT_ISA)
+    assert config_hash(config(SIMD + "train: {device: cuda}")) != config_hash(config()), "results differ by rounding"
+    with pytest.raises(ConfigError) as caught:
+        check_host(parse(asked, "t.yaml"), made)
+    assert [str(problem).partition("; it runs")[0] for problem in caught.value.problems] == [
+        f"t.yaml:12: simd.isa: this host cannot run '{ABSENT_ISA}'",
+        "t.yaml:10: train.device: got 'cuda', but torch sees no CUDA device on this host; use cpu, or another host",
     ]
+    assert [found.keys for found in host_findings(made, trains=False)] == [("simd", "isa")], "who times needs no GPU"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert flatten(config(asked))["train.device"] == "cuda"
-    assert config_hash(config(asked)) != config_hash(config()), "results differ by rounding"
+    check_host(parse(SIMD, "t.yaml"), config(SIMD + "train: {device: cuda}"))
     assert problems(asked.replace("cuda", "cudda")) == [
         "t.yaml:10: train.device: got 'cudda', expected one of cpu, cuda; did you mean 'cuda'?"
     ]
+
+
+def test_every_isa_that_is_built_has_a_known_name() -> None:
+    assert set(isas()) <= set(built_isas()) <= set(ISAS)
 
 
 def test_keys_that_do_not_apply_do_not_change_the_hash() -> None:

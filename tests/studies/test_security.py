@@ -19,11 +19,12 @@ from bench.trial.record import Record
 from bench.trial.run import run_trial
 from bench.urls import redact
 from reports.loader import load_study
+from studies.checks import check_caches
 from studies.database import check_url
 from studies.folder import StudyFolder
 from studies.plan import plan
 from studies.processes import worker_command, worker_environment
-from studies.run import Options, check_caches, run_study
+from studies.run import Options, run_study
 from studies.study_file import load
 
 Write = Callable[..., Path]
