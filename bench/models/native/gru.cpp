@@ -85,6 +85,16 @@ inline void block(const float* const* x, const float* panel, int inputs, float* 
     }
 }
 
+// The rows that are left where no whole block is: their panel is read once, too.
+template <int ROWS>
+inline void partial_block(const float* const* x, int rows, const float* panel, int inputs, float* const* y,
+                          int column) {
+    if (rows == ROWS)
+        block<ROWS>(x, panel, inputs, y, column);
+    else if constexpr (ROWS > 1)
+        partial_block<ROWS - 1>(x, rows, panel, inputs, y, column);
+}
+
 // y[r] = x[r] W for `rows` rows.
 void product(const float* const* x, int rows, const std::vector<float>& packed, int inputs, int outputs,
              float* const* y) {
@@ -93,8 +103,7 @@ void product(const float* const* x, int rows, const std::vector<float>& packed, 
         int r = 0;
         for (; r + kRows <= rows; r += kRows)
             block<kRows>(x + r, panel, inputs, y + r, column);
-        for (; r < rows; ++r)
-            block<1>(x + r, panel, inputs, y + r, column);
+        partial_block<kRows - 1>(x + r, rows - r, panel, inputs, y + r, column);
     }
 }
 
