@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.errors import LanewiseError, UsageError
-from bench.measure.statistics import seed_interval
+from bench.measure.statistics import paired_difference, seed_interval
 from reports.analysis import analyse
 from reports.cli import report
 from reports.compare import mean_of
@@ -116,6 +116,23 @@ def test_two_runs_of_paper_fast_agree_and_decide_together() -> None:
         both = seed_interval(losses)
         assert both.mean is not None
         assert f"{both.mean:+.4f} ({both.low:.4f} to {both.high:.4f})" in readme, arm
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "form"), [("scaling", "quality.nll_bits", ".4f"), ("enhancement", "quality.sdr", ".2f")]
+)
+def test_what_longer_training_changes_is_as_written(name: str, key: str, form: str) -> None:
+    short, longer = (analyse(load_study(REFERENCE / folder)) for folder in (name, f"{name}-longer"))
+    readme = (REFERENCE / f"{name}-longer" / "README.md").read_text(encoding="utf-8")
+    for arm in set(longer.arms) - {BASELINE}:
+        (seed,) = longer.scores[arm, key]
+        losses = []
+        for run in (short, longer):
+            ours, dense = run.scores[arm, key][seed], run.scores[BASELINE, key][seed]
+            losses.append({clip: float(score) - float(dense[clip]) for clip, score in ours.items()})  # none is missing
+        change = paired_difference(losses[1], losses[0])
+        assert change.mean is not None
+        assert f"{change.mean:+{form}} ({change.low:+{form}} to {change.high:+{form}})" in readme, arm
 
 
 def test_there_are_reference_results() -> None:
