@@ -139,9 +139,10 @@ def _run_one(
         return
     try:
         config = planned.config or _drawn(study, store, claim)
+        latest.rule = None
         if planned.config is None:
             check_host(study, [replace(planned, config=config)], (), timing)
-        latest.rule = rule(study, config, latest.known) if planned.config is None else None
+            latest.rule = rule(study, config, latest.known)
     except ConfigError as error:
         store.finish(claim, me, "infeasible", None, reason=str(error))
         say(f"trial {number}: infeasible: {error}")

@@ -77,15 +77,11 @@ def command(
         _print_keys(as_json)
         return 0
     from bench.config.flat import arm_name, config_hash, dump, flatten
-    from bench.config.host import check_host
-    from bench.config.load import validate
-    from bench.config.yaml_lines import Document, read
+    from bench.config.load import load
 
     if config is None and not overrides:
         raise click.UsageError("give CONFIG.yaml or --set KEY=VALUE (`lanewise trial --keys` lists the keys)")
-    document = (read(config) if config else Document("defaults", {})).override(overrides)
-    resolved = validate(document)
-    check_host(document, resolved)
+    resolved = load(config, overrides, here=True)
     folder = out or TRIALS / f"{arm_name(resolved)}-{config_hash(resolved)[:8]}"
     if dry_run:
         plan = {"arm": arm_name(resolved), "config_hash": config_hash(resolved), "out": str(folder)}

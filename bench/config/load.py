@@ -12,26 +12,33 @@ from pydantic_core import ErrorDetails
 
 from bench.config import plugins
 from bench.config.check import CLASHES_REST_ON, resolve
+from bench.config.host import check_host
 from bench.config.schema import TrialConfig
 from bench.config.yaml_lines import ConfigError, Document, Keys, Problem, did_you_mean, dotted, read, unknown_key
 
 
-def load(path: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
+def load(path: str | Path | None, overrides: Iterable[str] = (), here: bool = False) -> TrialConfig:
     """Read, override, validate and resolve the configuration of one trial.
 
     Parameters
     ----------
     path
-        YAML file.
+        YAML file; None for the defaults.
     overrides
         Assignments `dotted.key=value` that win over the file.
+    here
+        Whether this host is to run it, and so must have what it asks for.
 
     Raises
     ------
     ConfigError
         All problems found, each with file, line, key, what was got and what is allowed (exit code 2).
     """
-    return validate(read(path).override(overrides))
+    document = (read(path) if path is not None else Document("defaults", {})).override(overrides)
+    config = validate(document)
+    if here:
+        check_host(document, config)
+    return config
 
 
 def validate(document: Document) -> TrialConfig:

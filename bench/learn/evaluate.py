@@ -45,11 +45,10 @@ def _group_nlls(model: SubbandWaveRNN, clips: list[ClipData]) -> list[float]:
     state = model.start(len(clips))
     tables = model.tables()
     bits: list[list[NDArray[np.float64]]] = [[] for _ in clips]
-    rows = slice(0, None)  # the clips that have not ended
+    ended = 0
     for frame in range(0, frames, _FRAMES):
-        ended = sum(len(clip.mel) <= frame for clip in clips)
-        newly = ended - rows.start
-        state = State(state.h[newly:], None if state.a is None else state.a[newly:])
+        before, ended = ended, sum(len(clip.mel) <= frame for clip in clips)
+        state = State(state.h[ended - before :], None if state.a is None else state.a[ended - before :])
         rows, part = slice(ended, None), slice(frame * per, (frame + _FRAMES) * per)
         fed = torch.from_numpy(previous[rows, part]).contiguous().to(device)
         states, state = model.recur(fed, tables, cond[rows, frame : frame + _FRAMES], state)
